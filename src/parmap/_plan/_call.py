@@ -1,0 +1,530 @@
+"""The decisions of one call. Pure: no I/O, clock, thread or pickle; time is an argument.
+
+How to drive it. Feed one event to `Plan.handle` and perform the commands it answers, in order, before
+the next event; feed a `Tick` first of all, and again whenever `deadline` is reached. `Finish` comes
+exactly once and last; what is fed after it is ignored.
+
+The life of an item: read -> held by a worker -> settled (done, or failed for good). When its worker
+goes, or gives it back, it is read again. A *suspect* (its worker died on it, or it failed in a way that
+may be retried) waits apart and runs alone, after the others.
+
+The rules:
+
+1. An index is in exactly one place: waiting, among the suspects, held by one worker, or settled.
+2. Items are handed out lowest first, so the lowest failure is the one that serial code would raise.
+3. Once an item has failed for good (`doom`), nothing above it is sent; the call ends when all below it
+   is settled.
+4. An item is charged only with what happened while it ran. Deaths that no item can be charged with are
+   counted, so that they cannot go on for ever.
+5. Somebody can always still answer: `check` asserts it.
+6. Late events are harmless: what a worker says of an item that it does not hold is ignored.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+
+from ._chunks import SLICE, Pace
+from ._crew import INFINITY, Crew, Member
+from ._spans import Spans
+from ._vocabulary import (
+    AskBack,
+    Deliver,
+    Finish,
+    GaveBack,
+    InputRaised,
+    InputRead,
+    ItemFailed,
+    ItemsDone,
+    Keep,
+    KillWorker,
+    Look,
+    Read,
+    Recall,
+    ReleaseWorker,
+    Running,
+    Send,
+    StartWorker,
+    Stop,
+    Taken,
+    Tick,
+    WorkerGone,
+    WorkerReady,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from ._vocabulary import Command, Event, Turn
+
+#: A worker that cannot be started, or one that dies with nobody to blame, is replaced; after this many
+#: in a row without any progress the call gives up rather than starting processes for ever.
+FUTILE = 3
+
+#: Seconds that a suspect waits for the others to be through. An endless input is never through.
+PATIENCE = 1.0
+
+#: How many of the newest turns `Plan.story` keeps.
+STORY = 200
+
+
+class Rules:
+    """What a call may do. The defaults are those of a plain map."""
+
+    __slots__ = (
+        "chunksize",
+        "delivery",
+        "first_in_time",
+        "item_timeout",
+        "keep_idle",
+        "retries",
+        "stop_at_failure",
+        "stop_at_time",
+        "tasks_per_worker",
+        "window",
+        "workers",
+    )
+
+    def __init__(  # noqa: PLR0913 -- a record, always built by keyword
+        self,
+        *,
+        workers: int,
+        chunksize: int | None = None,
+        window: int | None = None,
+        retries: int = 0,
+        stop_at_failure: bool = True,
+        first_in_time: bool = False,
+        stop_at_time: float = INFINITY,
+        item_timeout: float | None = None,
+        tasks_per_worker: int | None = None,
+        delivery: str = "whole",
+        keep_idle: bool = True,
+    ) -> None:
+        self.workers = workers  # most at once
+        self.chunksize = chunksize  # items a message; None: adaptive
+        self.window = window  # most items read and not yet taken; None: no limit
+        self.retries = retries  # further attempts of one item
+        self.stop_at_failure = stop_at_failure  # else a failure stands as a result
+        self.first_in_time = first_in_time  # the first failure ends the call, not the lowest
+        self.stop_at_time = stop_at_time  # when the whole call is late
+        self.item_timeout = item_timeout  # seconds that one item may run
+        self.tasks_per_worker = tasks_per_worker  # items before a worker is replaced
+        self.delivery = delivery  # "whole", "ordered" or "unordered"
+        self.keep_idle = keep_idle  # else a worker with nothing to do is let go at once
+
+
+class Plan:
+    """One call: events in, commands out."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.story: list[Turn] = []  # the newest turns, for whoever must explain a failure
+        self.crew = Crew(rules.workers)
+        self.pace = Pace(rules.chunksize)
+        self.waiting = Spans()  # read, and nobody has it
+        self.settled = Spans()  # done, or failed for good
+        self.suspects: list[int] = []  # heap: to be run alone
+        self._suspect_since = INFINITY  # when the oldest suspect became one
+        self._attempts: dict[int, int] = {}  # failures so far of items that were given another go
+        self.read = 0  # items read: indices are 0 to read - 1
+        self.total: int | None = None  # how many there are, once known
+        self.taken = 0  # results that the consumer has had
+        self._delivered = 0  # ordered delivery: what is below has been delivered
+        self._reading = False  # a Read is to be answered
+        self._doom: tuple[int, object] | None = None  # the lowest final failure
+        self._futile_starts = 0
+        self._futile_deaths = 0
+        self.over = False
+        self._out: list[Command] = []
+
+    # --- the door -----------------------------------------------------------------------------------
+
+    def handle(self, event: Event) -> list[Command]:
+        """Take one event in and answer what is to be done."""
+        if self.over:
+            return []
+        self._out = out = []
+        HANDLERS[type(event)](self, event)
+        if not self.over:
+            self._advance(event.now)
+        self.story.append(event)
+        self.story.extend(out)
+        if len(self.story) > 2 * STORY:
+            del self.story[:-STORY]
+        return out
+
+    @property
+    def deadline(self) -> float:
+        """When a `Tick` is due (infinity: only another event can help)."""
+        due = self.rules.stop_at_time
+        if self.rules.item_timeout is not None:
+            for member in self.crew:
+                due = min(due, member.look_at)
+        if self.suspects:
+            due = min(due, self._suspect_since + PATIENCE)
+        fullest = self._to_relieve()
+        if fullest is not None:
+            due = min(due, fullest.news + SLICE)
+        return due
+
+    @property
+    def done(self) -> int:
+        """How many items are settled."""
+        return self.settled.count
+
+    # --- events -------------------------------------------------------------------------------------
+
+    def _on_ready(self, event: WorkerReady) -> None:
+        member = self.crew.members.get(event.worker)
+        if member is not None:
+            member.ready = True
+            self.crew.file(member)
+            self._futile_starts = 0
+
+    def _on_gone(self, event: WorkerGone) -> None:
+        member = self.crew.dismiss(event.worker)
+        if member is None:
+            return
+        lost = member.held
+        if event.running is not None and lost.remove(event.running, event.running + 1):
+            self._failed(event.now, event.running, event.error, again=event.again)
+        elif not (event.orderly or member.doomed):
+            self._died_in_vain(event, member)
+        for first, stop in lost:
+            self._wait(first, stop)
+
+    def _died_in_vain(self, event: WorkerGone, member: Member) -> None:
+        """Count a death that no item can be charged with; too many in a row end the call."""
+        if not member.ready:
+            self._futile_starts += 1
+            if self._futile_starts >= FUTILE:
+                self._finish(None, event.error)
+        elif member.held.count:
+            self._futile_deaths += 1
+            if self._futile_deaths >= FUTILE:
+                index, _ = member.held.take(1)
+                self._failed(event.now, index, event.error, again=False)
+
+    def _on_read(self, event: InputRead) -> None:
+        self._reading = False
+        self._wait(self.read, self.read + event.count)
+        self.read += event.count
+        if event.ended:
+            self.total = self.read
+
+    def _on_input_raised(self, event: InputRaised) -> None:
+        # An input that fails is a failure where its next item would have been.
+        self._reading = False
+        self.total = self.read
+        self._condemn(self.read, event.error)
+
+    def _on_done(self, event: ItemsDone) -> None:
+        member = self.crew.members.get(event.worker)
+        done = [] if member is None else member.held.remove(event.first, event.stop)
+        if member is None or not done:
+            return
+        self._heard(member, event.now)
+        self._futile_deaths = 0
+        self.pace.learn(event.stop - event.first, event.seconds)
+        for first, stop in done:
+            self._settle(first, stop)
+
+    def _on_failed(self, event: ItemFailed) -> None:
+        member = None if event.worker is None else self.crew.members.get(event.worker)
+        place = self.waiting if event.worker is None else member.held if member else Spans()
+        if not place.remove(event.index, event.index + 1):
+            return
+        if member is not None:
+            self._heard(member, event.now)
+        self._futile_deaths = 0
+        self._failed(event.now, event.index, event.error, again=event.again, fatal=event.fatal)
+
+    def _on_gave_back(self, event: GaveBack) -> None:
+        member = self.crew.members.get(event.worker)
+        if member is None:
+            return
+        returned = [run for span in event.spans for run in member.held.remove(*span)]
+        member.bare = not returned
+        for first, stop in returned:
+            self._wait(first, stop)
+            if member.budget is not None:
+                member.budget += stop - first
+        self.crew.file(member)
+
+    def _on_running(self, event: Running) -> None:
+        member = self.crew.members.get(event.worker)
+        limit = self.rules.item_timeout
+        if member is None or member.doomed or limit is None:
+            return
+        if event.index is None or event.index not in member.held:
+            member.look_at = event.now + limit
+        elif event.since + limit <= event.now:
+            self._kill(member, event.index)
+        else:
+            member.look_at = event.since + limit
+
+    def _on_taken(self, event: Taken) -> None:
+        self.taken += event.count
+
+    def _on_recall(self, event: Recall) -> None:  # noqa: ARG002 -- every handler takes its event
+        members = [member for member in self.crew if member.ready and not member.doomed]
+        if members and not any(member.leaving for member in members):
+            leaving = min(members, key=lambda member: member.held.count)
+            leaving.leaving = True
+            self.crew.file(leaving)
+
+    def _on_tick(self, event: Tick) -> None:
+        if event.now >= self.rules.stop_at_time:
+            self._finish(None, None, late=True)
+        elif self.rules.item_timeout is not None:
+            for member in self.crew:
+                if member.look_at <= event.now:
+                    member.look_at = INFINITY  # until the answer comes
+                    self._out.append(Look(member.number))
+
+    def _on_stop(self, event: Stop) -> None:
+        self._finish(None, event.error)
+
+    # --- what becomes of an item --------------------------------------------------------------------
+
+    def _wait(self, first: int, stop: int) -> None:
+        """Let items wait to be sent, or drop those that a failure has cancelled."""
+        if self._doom is not None:
+            cancelled = max(first, min(stop, self._doom[0]))
+            self.settled.add(cancelled, stop)
+            stop = cancelled
+        self.waiting.add(first, stop)
+
+    def _settle(self, first: int, stop: int) -> None:
+        self.settled.add(first, stop)
+        if self.rules.delivery == "unordered":
+            self._out.append(Deliver(first, stop))
+
+    def _failed(
+        self, now: float, index: int, error: object, *, again: bool, fatal: bool = False
+    ) -> None:
+        tried = self._attempts.get(index, 0)
+        wanted = self._doom is None or index < self._doom[0]
+        if again and not fatal and wanted and tried < self.rules.retries:
+            self._attempts[index] = tried + 1
+            if not self.suspects:
+                self._suspect_since = now
+            heappush(self.suspects, index)
+        elif fatal or self.rules.stop_at_failure:
+            self.settled.add(index, index + 1)
+            self._condemn(index, error)
+        else:
+            self._out.append(Keep(index, error))
+            self._settle(index, index + 1)
+
+    def _condemn(self, index: int, error: object) -> None:
+        """Let the call fail with this, unless something lower fails; cancel what is above."""
+        if self._doom is not None and self._doom[0] <= index:
+            return
+        self._doom = index, error
+        if self.rules.first_in_time:
+            self._finish(index, error)
+            return
+        for first, stop in self.waiting.remove(index, self.read):
+            self.settled.add(first, stop)
+        for suspect in self.suspects:
+            if suspect > index:
+                self.settled.add(suspect, suspect + 1)
+        self.suspects = sorted(suspect for suspect in self.suspects if suspect < index)
+        for member in self.crew:
+            if member.held.count > 1 and member.held.highest > index and not member.doomed:
+                self._out.append(AskBack(member.number))
+
+    # --- what to do next ----------------------------------------------------------------------------
+
+    def _advance(self, now: float) -> None:
+        self._deliver_in_order()
+        if self._is_over():
+            self._finish(*(self._doom or (None, None)))
+            return
+        self._let_go()
+        while self._feed_one(now):
+            pass
+        self._balance(now)
+        self._make_room()
+
+    def _deliver_in_order(self) -> None:
+        if self.rules.delivery != "ordered":
+            return
+        head = self.settled.head if self._doom is None else min(self.settled.head, self._doom[0])
+        if head > self._delivered:
+            self._out.append(Deliver(self._delivered, head))
+            self._delivered = head
+
+    def _is_over(self) -> bool:
+        if self._doom is not None:
+            return self.settled.head >= self._doom[0]
+        return self.total is not None and self.settled.count == self.total
+
+    def _let_go(self) -> None:
+        crew = self.crew
+        unneeded = list(crew.through.values())
+        if not self.rules.keep_idle and not (self.waiting.count or self.suspects):
+            unneeded += crew.idle.values()
+        for member in unneeded:
+            crew.dismiss(member.number)
+            self._out.append(ReleaseWorker(member.number, spent=member.budget == 0))
+
+    def _feed_one(self, now: float) -> bool:
+        """Do the next thing that gives a worker something to do; False when there is nothing."""
+        hungry = self.crew.hungry(ahead=self.pace.cheap)
+        if hungry is not None:
+            return self._feed(hungry, now)
+        unclaimed = self.waiting.count + len(self.suspects) - len(self.crew.coming)
+        if self.crew.full:
+            return False
+        if unclaimed > 0:
+            self._out.append(StartWorker(self.crew.enlist(self.rules.tasks_per_worker).number))
+            return True
+        self._ask_to_read(1 - unclaimed)
+        return False
+
+    def _feed(self, member: Member, now: float) -> bool:
+        through = not self._can_read or now >= self._suspect_since + PATIENCE
+        if self.waiting.count:
+            left = None if self.total is None else self.waiting.count
+            size = self.pace.size(left, self.rules.workers)
+            if member.budget is not None:
+                size = min(size, member.budget)
+            self._send(member, *self.waiting.take(size), now)
+            return True
+        if self.suspects and member.held.count == 0 and through:
+            index = heappop(self.suspects)
+            self._suspect_since = now if self.suspects else INFINITY
+            self._send(member, index, index + 1, now, alone=True)
+            return True
+        self._ask_to_read(self.pace.size(None, self.rules.workers))
+        return False
+
+    def _send(  # noqa: PLR0913 -- what, to whom, when, how
+        self, member: Member, first: int, stop: int, now: float, *, alone: bool = False
+    ) -> None:
+        was_idle = member.held.count == 0
+        member.held.add(first, stop)
+        member.last_sent = stop - first
+        member.alone = alone
+        member.bare = False
+        if member.budget is not None:
+            member.budget -= stop - first
+        if was_idle:
+            self._heard(member, now)
+        else:
+            self.crew.file(member)
+        self._out.append(Send(member.number, first, stop))
+
+    @property
+    def _can_read(self) -> bool:
+        if self.total is not None or self._doom is not None:
+            return False
+        return self.rules.window is None or self.read - self.taken < self.rules.window
+
+    def _ask_to_read(self, count: int) -> None:
+        if self._can_read and not self._reading:
+            if self.rules.window is not None:
+                count = min(count, self.rules.window - (self.read - self.taken))
+            self._reading = True
+            self._out.append(Read(count))
+
+    def _to_relieve(self) -> Member | None:
+        """When the input has run out and somebody is idle: the worker that holds most."""
+        exhausted = not (self._can_read or self.waiting.count or self.suspects)
+        if not exhausted or self.crew.hungry(ahead=False) is None:
+            return None
+        return self.crew.fullest()
+
+    def _balance(self, now: float) -> None:
+        fullest = self._to_relieve()
+        if fullest is None:
+            return
+        silent = now >= fullest.news + SLICE
+        if silent or self.pace.worth_moving(fullest.held.count - 1):
+            fullest.bare = True  # until it answers: nobody is asked twice at once
+            self._out.append(AskBack(fullest.number))
+
+    def _make_room(self) -> None:
+        """Kill a worker that runs what nobody wants any more, if what is wanted waits for a worker."""
+        wanted = self.waiting.count or self.suspects
+        if self._doom is None or not wanted or self.crew.coming or self.crew.idle:
+            return
+        for member in self.crew:
+            if member.held.count and member.held.lowest > self._doom[0] and not member.doomed:
+                self._kill(member, None)
+                return
+
+    def _kill(self, member: Member, overdue: int | None) -> None:
+        member.doomed = True
+        member.look_at = INFINITY
+        self.crew.file(member)
+        self._out.append(KillWorker(member.number, overdue))
+
+    def _heard(self, member: Member, now: float) -> None:
+        """Note that a worker has got something to do, or has said something."""
+        member.news = now
+        if self.rules.item_timeout is not None and not member.doomed:
+            member.look_at = now + self.rules.item_timeout if member.held.count else INFINITY
+        self.crew.file(member)
+
+    def _finish(self, index: int | None, error: object, *, late: bool = False) -> None:
+        self._deliver_in_order()
+        self.over = True
+        self._out.append(Finish(index, error, late=late))
+
+    # --- what must be true between events -----------------------------------------------------------
+
+    def check(self) -> None:
+        """Assert every invariant; tests call this after each event."""
+        if self.over:
+            return
+        held = sum(member.held.count for member in self.crew)
+        places = self.waiting.count, len(self.suspects), held, self.settled.count
+        assert sum(places) == self.read, f"an item is lost or doubled: {places} of {self.read}"
+        seen = Spans()
+        for spans in (self.waiting, self.settled, *(member.held for member in self.crew)):
+            for first, stop in spans:
+                assert not seen.remove(first, stop), f"{first}-{stop - 1} is in two places"
+                seen.add(first, stop)
+        assert not any(suspect in seen for suspect in self.suspects)
+        assert all(tried <= self.rules.retries for tried in self._attempts.values())
+        if self.rules.window is not None:
+            assert self.read - self.taken <= self.rules.window, "the window is overrun"
+        if self._doom is not None:
+            above = [index for index in self.suspects if index > self._doom[0]]
+            assert not above, "a cancelled item waits"
+            assert not self.waiting.count or self.waiting.highest < self._doom[0]
+        assert len(self.crew.members) <= self.rules.workers
+        for member in self.crew:
+            assert member.budget is None or member.budget >= 0
+            assert not member.alone or member.held.count <= 1, "a suspect is not alone"
+        assert self._answerable(), "nobody can answer any more"
+
+    def _answerable(self) -> bool:
+        full = self.rules.window is not None and self.read - self.taken >= self.rules.window
+        return (
+            self._reading
+            or full  # the consumer
+            or any(not member.ready or member.doomed or member.held.count for member in self.crew)
+            or self.deadline < INFINITY
+        )
+
+
+HANDLERS: Mapping[type[Turn], Callable[[Plan, Any], None]] = {
+    WorkerReady: Plan._on_ready,
+    WorkerGone: Plan._on_gone,
+    InputRead: Plan._on_read,
+    InputRaised: Plan._on_input_raised,
+    ItemsDone: Plan._on_done,
+    ItemFailed: Plan._on_failed,
+    GaveBack: Plan._on_gave_back,
+    Running: Plan._on_running,
+    Taken: Plan._on_taken,
+    Recall: Plan._on_recall,
+    Tick: Plan._on_tick,
+    Stop: Plan._on_stop,
+}

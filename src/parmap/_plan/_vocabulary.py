@@ -1,0 +1,329 @@
+"""What a plan is told (events) and what it answers (commands).
+
+Exceptions are opaque here: a plan passes them on and never looks inside. `worker` is a number that the
+plan has chosen in `StartWorker` and never uses again after that worker's last event.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+
+class Turn:
+    """One event or command: compared and shown by its fields."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and all(
+            getattr(self, name) == getattr(other, name) for name in self.__slots__
+        )
+
+    def __hash__(self) -> int:
+        return hash((type(self), *(getattr(self, name) for name in self.__slots__)))
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        return f"{type(self).__name__}({fields})"
+
+
+# --- events: each carries `now`, in seconds, which never goes backwards ---------------------------
+
+
+class WorkerReady(Turn):
+    """A worker can take items."""
+
+    __slots__ = ("now", "worker")
+
+    def __init__(self, now: float, worker: int) -> None:
+        self.now = now
+        self.worker = worker
+
+
+class WorkerGone(Turn):
+    """A worker has ended: always its last event.
+
+    `running` is the item it was at, where it was at one; `orderly` says that it left of its own accord
+    (idle, or over its memory limit between items), which is nobody's fault; `error` is what its end
+    looks like to the caller; `again` says whether the error is one that may be retried.
+    """
+
+    __slots__ = ("again", "error", "now", "orderly", "running", "worker")
+
+    def __init__(
+        self,
+        now: float,
+        worker: int,
+        running: int | None,
+        error: object,
+        *,
+        again: bool = True,
+        orderly: bool = False,
+    ) -> None:
+        self.now = now
+        self.worker = worker
+        self.running = running
+        self.error = error
+        self.again = again
+        self.orderly = orderly
+
+
+class InputRead(Turn):
+    """The answer to `Read`: `count` items more are there (none is a valid answer); has it ended?"""
+
+    __slots__ = ("count", "ended", "now")
+
+    def __init__(self, now: float, count: int, *, ended: bool) -> None:
+        self.now = now
+        self.count = count
+        self.ended = ended
+
+
+class InputRaised(Turn):
+    """The input itself failed where its next item should have been."""
+
+    __slots__ = ("error", "now")
+
+    def __init__(self, now: float, error: object) -> None:
+        self.now = now
+        self.error = error
+
+
+class ItemsDone(Turn):
+    """A worker has run `[first, stop)`, in `seconds`."""
+
+    __slots__ = ("first", "now", "seconds", "stop", "worker")
+
+    def __init__(self, now: float, worker: int, first: int, stop: int, seconds: float) -> None:
+        self.now = now
+        self.worker = worker
+        self.first = first
+        self.stop = stop
+        self.seconds = seconds
+
+
+class ItemFailed(Turn):
+    """An item failed, in a worker or (worker None) before it could be sent.
+
+    `again` says whether the error is one that may be retried; `fatal`, that it ends the call whatever
+    the call does about failures (SystemExit, KeyboardInterrupt).
+    """
+
+    __slots__ = ("again", "error", "fatal", "index", "now", "worker")
+
+    def __init__(
+        self,
+        now: float,
+        worker: int | None,
+        index: int,
+        error: object,
+        *,
+        again: bool = False,
+        fatal: bool = False,
+    ) -> None:
+        self.now = now
+        self.worker = worker
+        self.index = index
+        self.error = error
+        self.again = again
+        self.fatal = fatal
+
+
+class GaveBack(Turn):
+    """A worker will not run these spans of items: it had not begun them."""
+
+    __slots__ = ("now", "spans", "worker")
+
+    def __init__(self, now: float, worker: int, spans: Sequence[tuple[int, int]]) -> None:
+        self.now = now
+        self.worker = worker
+        self.spans = spans
+
+
+class Running(Turn):
+    """The answer to `Look`: the item a worker is at and since when, or None between items."""
+
+    __slots__ = ("index", "now", "since", "worker")
+
+    def __init__(self, now: float, worker: int, index: int | None, since: float) -> None:
+        self.now = now
+        self.worker = worker
+        self.index = index
+        self.since = since
+
+
+class Taken(Turn):
+    """The consumer has taken `count` of the results that were delivered."""
+
+    __slots__ = ("count", "now")
+
+    def __init__(self, now: float, count: int) -> None:
+        self.now = now
+        self.count = count
+
+
+class Recall(Turn):
+    """Another call waits for a worker of the same pool."""
+
+    __slots__ = ("now",)
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+
+class Tick(Turn):
+    """Time has passed: the first event of a call, and due whenever `Plan.deadline` is reached."""
+
+    __slots__ = ("now",)
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+
+class Stop(Turn):
+    """The call must end now, with this error (its function cannot be loaded, say)."""
+
+    __slots__ = ("error", "now")
+
+    def __init__(self, now: float, error: object) -> None:
+        self.now = now
+        self.error = error
+
+
+# --- commands: performed in order before the next event is fed -------------------------------------
+
+
+class StartWorker(Turn):
+    """Get a worker; `WorkerReady` or `WorkerGone` follows."""
+
+    __slots__ = ("worker",)
+
+    def __init__(self, worker: int) -> None:
+        self.worker = worker
+
+
+class ReleaseWorker(Turn):
+    """The plan needs this worker, which holds nothing, no more; `spent`: it has run all it may."""
+
+    __slots__ = ("spent", "worker")
+
+    def __init__(self, worker: int, *, spent: bool) -> None:
+        self.worker = worker
+        self.spent = spent
+
+
+class KillWorker(Turn):
+    """End a worker by force, because `overdue` ran too long or is wanted no more; its end follows."""
+
+    __slots__ = ("overdue", "worker")
+
+    def __init__(self, worker: int, overdue: int | None) -> None:
+        self.worker = worker
+        self.overdue = overdue
+
+
+class Read(Turn):
+    """Read up to `count` items of the input; one of its two answers follows."""
+
+    __slots__ = ("count",)
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+
+class Send(Turn):
+    """Send the items `[first, stop)` to a worker."""
+
+    __slots__ = ("first", "stop", "worker")
+
+    def __init__(self, worker: int, first: int, stop: int) -> None:
+        self.worker = worker
+        self.first = first
+        self.stop = stop
+
+
+class AskBack(Turn):
+    """Ask a worker for what it has not begun; `GaveBack` follows, perhaps with nothing."""
+
+    __slots__ = ("worker",)
+
+    def __init__(self, worker: int) -> None:
+        self.worker = worker
+
+
+class Look(Turn):
+    """Look which item a worker is at; `Running` follows."""
+
+    __slots__ = ("worker",)
+
+    def __init__(self, worker: int) -> None:
+        self.worker = worker
+
+
+class Keep(Turn):
+    """An item's failure stands as its result."""
+
+    __slots__ = ("error", "index")
+
+    def __init__(self, index: int, error: object) -> None:
+        self.index = index
+        self.error = error
+
+
+class Deliver(Turn):
+    """The results of `[first, stop)` may be handed to the consumer."""
+
+    __slots__ = ("first", "stop")
+
+    def __init__(self, first: int, stop: int) -> None:
+        self.first = first
+        self.stop = stop
+
+
+class Finish(Turn):
+    """The call is over: exactly once, the last.
+
+    Without an error all is done; `index` is the item to blame, where there is one; `late` says that
+    the time of the whole call ran out.
+    """
+
+    __slots__ = ("error", "index", "late")
+
+    def __init__(
+        self, index: int | None = None, error: object = None, *, late: bool = False
+    ) -> None:
+        self.index = index
+        self.error = error
+        self.late = late
+
+
+if TYPE_CHECKING:
+    Event = (
+        WorkerReady
+        | WorkerGone
+        | InputRead
+        | InputRaised
+        | ItemsDone
+        | ItemFailed
+        | GaveBack
+        | Running
+        | Taken
+        | Recall
+        | Tick
+        | Stop
+    )
+    Command = (
+        StartWorker
+        | ReleaseWorker
+        | KillWorker
+        | Read
+        | Send
+        | AskBack
+        | Look
+        | Keep
+        | Deliver
+        | Finish
+    )
