@@ -1,21 +1,21 @@
 """The decisions of one call. Pure: no I/O, clock, thread or pickle; time is an argument.
 
-How to drive it. Feed one event to `Plan.handle` and perform the commands it answers, in order, before
-the next event; feed a `Tick` first of all, and again whenever `deadline` is reached. `Finish` comes
-exactly once and last; what is fed after it is ignored.
+How to drive it. Feed one event to `Plan.handle` and perform the commands it answers, in order,
+before the next event; feed a `Tick` first of all, and again whenever `deadline` is reached.
+`Finish` comes exactly once and last; what is fed after it is ignored.
 
 The life of an item: read -> held by a worker -> settled (done, or failed for good). When its worker
-goes, or gives it back, it is read again. A *suspect* (its worker died on it, or it failed in a way that
-may be retried) waits apart and runs alone, after the others.
+goes, or gives it back, it is read again. A *suspect* (its worker died on it, or it failed in a way
+that may be retried) waits apart and runs alone, after the others.
 
 The rules:
 
 1. An index is in exactly one place: waiting, among the suspects, held by one worker, or settled.
 2. Items are handed out lowest first, so the lowest failure is the one that serial code would raise.
-3. Once an item has failed for good (`doom`), nothing above it is sent; the call ends when all below it
-   is settled.
-4. An item is charged only with what happened while it ran. Deaths that no item can be charged with are
-   counted, so that they cannot go on for ever.
+3. Once an item has failed for good (`doom`), nothing above it is sent; the call ends when all below
+   it is settled.
+4. An item is charged only with what happened while it ran. Deaths that no item can be charged with
+   are counted, so that they cannot go on for ever.
 5. Somebody can always still answer: `check` asserts it.
 6. Late events are harmless: what a worker says of an item that it does not hold is ignored.
 """
@@ -54,13 +54,13 @@ from ._vocabulary import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from ._vocabulary import Command, Event, Turn
 
-#: A worker that cannot be started, or one that dies with nobody to blame, is replaced; after this many
-#: in a row without any progress the call gives up rather than starting processes for ever.
+#: A worker that cannot be started, or one that dies with nobody to blame, is replaced; after this
+#: many in a row without any progress the call gives up rather than starting processes for ever.
 FUTILE = 3
 
 #: Seconds that a suspect waits for the others to be through. An endless input is never through.
@@ -87,7 +87,7 @@ class Rules:
         "workers",
     )
 
-    def __init__(  # noqa: PLR0913 -- a record, always built by keyword
+    def __init__(
         self,
         *,
         workers: int,
@@ -131,20 +131,22 @@ class Plan:
         self.read = 0  # items read: indices are 0 to read - 1
         self.total: int | None = None  # how many there are, once known
         self.taken = 0  # results that the consumer has had
-        self._delivered = 0  # ordered delivery: what is below has been delivered
+        self._delivered = 0  # results delivered: with ordered delivery, all below this index
         self._reading = False  # a Read is to be answered
         self._doom: tuple[int, object] | None = None  # the lowest final failure
         self._futile_starts = 0
         self._futile_deaths = 0
         self.over = False
+        self._now = 0.0  # of the newest event
         self._out: list[Command] = []
 
-    # --- the door -----------------------------------------------------------------------------------
+    # --- the door ---------------------------------------------------------------------------------
 
     def handle(self, event: Event) -> list[Command]:
         """Take one event in and answer what is to be done."""
         if self.over:
             return []
+        self._now = event.now
         self._out = out = []
         HANDLERS[type(event)](self, event)
         if not self.over:
@@ -162,7 +164,7 @@ class Plan:
         if self.rules.item_timeout is not None:
             for member in self.crew:
                 due = min(due, member.look_at)
-        if self.suspects:
+        if self.suspects and not self._impatient(self._now):
             due = min(due, self._suspect_since + PATIENCE)
         fullest = self._to_relieve()
         if fullest is not None:
@@ -174,7 +176,7 @@ class Plan:
         """How many items are settled."""
         return self.settled.count
 
-    # --- events -------------------------------------------------------------------------------------
+    # --- events -----------------------------------------------------------------------------------
 
     def _on_ready(self, event: WorkerReady) -> None:
         member = self.crew.members.get(event.worker)
@@ -190,10 +192,9 @@ class Plan:
         lost = member.held
         if event.running is not None and lost.remove(event.running, event.running + 1):
             self._failed(event.now, event.running, event.error, again=event.again)
-        elif not (event.orderly or member.doomed):
+        elif not ((event.orderly and member.ready) or member.doomed):
             self._died_in_vain(event, member)
-        for first, stop in lost:
-            self._wait(first, stop)
+        self._put_back(event.now, member, lost)
 
     def _died_in_vain(self, event: WorkerGone, member: Member) -> None:
         """Count a death that no item can be charged with; too many in a row end the call."""
@@ -232,8 +233,12 @@ class Plan:
             self._settle(first, stop)
 
     def _on_failed(self, event: ItemFailed) -> None:
-        member = None if event.worker is None else self.crew.members.get(event.worker)
-        place = self.waiting if event.worker is None else member.held if member else Spans()
+        if event.worker is None:  # it was just to be sent, or still waits
+            member = next((member for member in self.crew if event.index in member.held), None)
+            place = self.waiting if member is None else member.held
+        else:
+            member = self.crew.members.get(event.worker)
+            place = Spans() if member is None else member.held
         if not place.remove(event.index, event.index + 1):
             return
         if member is not None:
@@ -247,10 +252,9 @@ class Plan:
             return
         returned = [run for span in event.spans for run in member.held.remove(*span)]
         member.bare = not returned
-        for first, stop in returned:
-            self._wait(first, stop)
-            if member.budget is not None:
-                member.budget += stop - first
+        self._put_back(event.now, member, returned)
+        if member.budget is not None:
+            member.budget += sum(stop - first for first, stop in returned)
         self.crew.file(member)
 
     def _on_running(self, event: Running) -> None:
@@ -259,7 +263,7 @@ class Plan:
         if member is None or member.doomed or limit is None:
             return
         if event.index is None or event.index not in member.held:
-            member.look_at = event.now + limit
+            member.look_at = event.now + limit if member.held.count else INFINITY
         elif event.since + limit <= event.now:
             self._kill(member, event.index)
         else:
@@ -287,7 +291,7 @@ class Plan:
     def _on_stop(self, event: Stop) -> None:
         self._finish(None, event.error)
 
-    # --- what becomes of an item --------------------------------------------------------------------
+    # --- what becomes of an item ------------------------------------------------------------------
 
     def _wait(self, first: int, stop: int) -> None:
         """Let items wait to be sent, or drop those that a failure has cancelled."""
@@ -297,21 +301,32 @@ class Plan:
             stop = cancelled
         self.waiting.add(first, stop)
 
+    def _suspect(self, now: float, index: int) -> None:
+        if not self.suspects:
+            self._suspect_since = now
+        heappush(self.suspects, index)
+
+    def _put_back(self, now: float, member: Member, spans: Iterable[tuple[int, int]]) -> None:
+        """Take back what a worker will not run: what was a suspect is one again."""
+        for first, stop in spans:
+            if member.alone and self._is_wanted(first):
+                self._suspect(now, first)
+            else:
+                self._wait(first, stop)
+
     def _settle(self, first: int, stop: int) -> None:
         self.settled.add(first, stop)
         if self.rules.delivery == "unordered":
+            self._delivered += stop - first
             self._out.append(Deliver(first, stop))
 
     def _failed(
         self, now: float, index: int, error: object, *, again: bool, fatal: bool = False
     ) -> None:
         tried = self._attempts.get(index, 0)
-        wanted = self._doom is None or index < self._doom[0]
-        if again and not fatal and wanted and tried < self.rules.retries:
+        if again and not fatal and self._is_wanted(index) and tried < self.rules.retries:
             self._attempts[index] = tried + 1
-            if not self.suspects:
-                self._suspect_since = now
-            heappush(self.suspects, index)
+            self._suspect(now, index)
         elif fatal or self.rules.stop_at_failure:
             self.settled.add(index, index + 1)
             self._condemn(index, error)
@@ -319,9 +334,12 @@ class Plan:
             self._out.append(Keep(index, error))
             self._settle(index, index + 1)
 
+    def _is_wanted(self, index: int) -> bool:
+        return self._doom is None or index < self._doom[0]
+
     def _condemn(self, index: int, error: object) -> None:
         """Let the call fail with this, unless something lower fails; cancel what is above."""
-        if self._doom is not None and self._doom[0] <= index:
+        if not self._is_wanted(index):
             return
         self._doom = index, error
         if self.rules.first_in_time:
@@ -337,7 +355,7 @@ class Plan:
             if member.held.count > 1 and member.held.highest > index and not member.doomed:
                 self._out.append(AskBack(member.number))
 
-    # --- what to do next ----------------------------------------------------------------------------
+    # --- what to do next --------------------------------------------------------------------------
 
     def _advance(self, now: float) -> None:
         self._deliver_in_order()
@@ -366,7 +384,7 @@ class Plan:
     def _let_go(self) -> None:
         crew = self.crew
         unneeded = list(crew.through.values())
-        if not self.rules.keep_idle and not (self.waiting.count or self.suspects):
+        if not (self.rules.keep_idle or self.waiting.count or self.suspects or self._to_relieve()):
             unneeded += crew.idle.values()
         for member in unneeded:
             crew.dismiss(member.number)
@@ -374,7 +392,9 @@ class Plan:
 
     def _feed_one(self, now: float) -> bool:
         """Do the next thing that gives a worker something to do; False when there is nothing."""
-        hungry = self.crew.hungry(ahead=self.pace.cheap)
+        # A worker must be idle for a suspect that has waited long enough.
+        ahead = self.pace.cheap and not self._impatient(now)
+        hungry = self.crew.hungry(ahead=ahead)
         if hungry is not None:
             return self._feed(hungry, now)
         unclaimed = self.waiting.count + len(self.suspects) - len(self.crew.coming)
@@ -387,7 +407,12 @@ class Plan:
         return False
 
     def _feed(self, member: Member, now: float) -> bool:
-        through = not self._can_read or now >= self._suspect_since + PATIENCE
+        others = self.waiting.count or self._can_read
+        if self.suspects and member.held.count == 0 and (not others or self._impatient(now)):
+            index = heappop(self.suspects)
+            self._suspect_since = now
+            self._send(member, index, index + 1, now, alone=True)
+            return True
         if self.waiting.count:
             left = None if self.total is None else self.waiting.count
             size = self.pace.size(left, self.rules.workers)
@@ -395,15 +420,10 @@ class Plan:
                 size = min(size, member.budget)
             self._send(member, *self.waiting.take(size), now)
             return True
-        if self.suspects and member.held.count == 0 and through:
-            index = heappop(self.suspects)
-            self._suspect_since = now if self.suspects else INFINITY
-            self._send(member, index, index + 1, now, alone=True)
-            return True
         self._ask_to_read(self.pace.size(None, self.rules.workers))
         return False
 
-    def _send(  # noqa: PLR0913 -- what, to whom, when, how
+    def _send(
         self, member: Member, first: int, stop: int, now: float, *, alone: bool = False
     ) -> None:
         was_idle = member.held.count == 0
@@ -418,6 +438,10 @@ class Plan:
         else:
             self.crew.file(member)
         self._out.append(Send(member.number, first, stop))
+
+    def _impatient(self, now: float) -> bool:
+        """Whether a suspect has waited for the others long enough."""
+        return bool(self.suspects) and now >= self._suspect_since + PATIENCE
 
     @property
     def _can_read(self) -> bool:
@@ -449,10 +473,12 @@ class Plan:
             self._out.append(AskBack(fullest.number))
 
     def _make_room(self) -> None:
-        """Kill a worker that runs what nobody wants any more, if what is wanted waits for a worker."""
+        """Kill a worker that runs what nobody wants, if what is wanted waits for a worker."""
         wanted = self.waiting.count or self.suspects
         if self._doom is None or not wanted or self.crew.coming or self.crew.idle:
             return
+        if any(member.doomed for member in self.crew):
+            return  # room is being made
         for member in self.crew:
             if member.held.count and member.held.lowest > self._doom[0] and not member.doomed:
                 self._kill(member, None)
@@ -472,11 +498,10 @@ class Plan:
         self.crew.file(member)
 
     def _finish(self, index: int | None, error: object, *, late: bool = False) -> None:
-        self._deliver_in_order()
         self.over = True
         self._out.append(Finish(index, error, late=late))
 
-    # --- what must be true between events -----------------------------------------------------------
+    # --- what must be true between events ---------------------------------------------------------
 
     def check(self) -> None:
         """Assert every invariant; tests call this after each event."""
@@ -508,7 +533,7 @@ class Plan:
         full = self.rules.window is not None and self.read - self.taken >= self.rules.window
         return (
             self._reading
-            or full  # the consumer
+            or (full and self._delivered > self.taken)  # the consumer
             or any(not member.ready or member.doomed or member.held.count for member in self.crew)
             or self.deadline < INFINITY
         )

@@ -1,10 +1,10 @@
 """How many items travel together.
 
 A message costs about a tenth of a millisecond over both sides, so a chunk should hold some tens of
-milliseconds of work: messages then cost about one part in a hundred. What an item costs is not known
-before the first has run, and may change on the way; so the first chunks hold one item, and each later
-one at most `GROWTH` times what has been seen to work. Guided self-scheduling (Polychronopoulos and
-Kuck, 1987) bounds chunks by the share of what is left, where that is known.
+milliseconds of work: messages then cost about one part in a hundred. What an item costs is not
+known before the first has run, and may change on the way; so the first chunks hold one item, and
+each later one at most `GROWTH` times what has been seen to work. Guided self-scheduling
+(Polychronopoulos and Kuck, 1987) bounds chunks by the share of what is left, where that is known.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from __future__ import annotations
 SLICE = 0.02
 
 #: How much larger than the last chunk that came back the next may be: a million tiny items reach
-#: full-sized chunks in six round trips, and a sudden slow stretch holds up at most eight times more.
+#: full-sized chunks in six round trips, and a sudden slow stretch holds up at most eight times
+#: more.
 GROWTH = 8
 
 #: Items in a chunk at most: bounds what a lazy call holds in memory, and costs nothing measurable.

@@ -1,12 +1,12 @@
 """The workers of one call: what each holds, and who may be given more.
 
-Every question that is asked after each event is answered from a collection kept up to date by `file`,
-never by going through all workers: a call may have ten thousand of them.
+Every question that is asked after each event is answered from a collection kept up to date by
+`file`, never by going through all workers: a call may have ten thousand of them.
 """
 
 from __future__ import annotations
 
-from heapq import heappop, heappush, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace
 
 from ._spans import Spans
 
@@ -51,9 +51,9 @@ class Member:
 class Crew:
     """The members by number, and by what can be asked of them.
 
-    `coming`: asked for, not there yet. `idle`: holds nothing, may be sent something. `low`: holds no
-    more than its newest message, so something may be sent ahead. `through`: holds nothing and gets
-    nothing more. The dictionaries serve as ordered sets.
+    `coming`: asked for, not there yet. `idle`: holds nothing, may be sent something. `low`: holds
+    no more than its newest message, so something may be sent ahead. `through`: holds nothing and
+    gets nothing more. The dictionaries serve as ordered sets.
     """
 
     __slots__ = ("_givers", "_next", "coming", "idle", "low", "members", "most", "through")
@@ -87,7 +87,7 @@ class Crew:
         return member
 
     def file(self, member: Member) -> None:
-        """Put a member where it belongs now; to be called whenever something about it has changed."""
+        """Put a member where it belongs now; to be called after each change of it."""
         number = member.number
         self._unfile(number)
         if member.doomed:
@@ -103,6 +103,9 @@ class Crew:
             self.low[number] = member
         if member.held.count > 1 and not member.bare:
             heappush(self._givers, (-member.held.count, number))
+            if len(self._givers) > 4 * len(self.members) + 64:  # an endless call must not pile up
+                self._givers = [(-other.held.count, other.number) for other in self]
+                heapify(self._givers)
 
     def _unfile(self, number: int) -> None:
         self.coming.pop(number, None)
@@ -128,7 +131,7 @@ class Crew:
         while givers:
             count, number = givers[0]
             member = self.members.get(number)
-            if member is None or member.doomed or member.bare or member.held.count < 2:
+            if member is None or member.doomed or member.bare or member.held.count <= 1:
                 heappop(givers)
             elif member.held.count == -count:
                 return member

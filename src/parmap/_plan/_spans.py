@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 class Spans:
     """A set of indices as disjoint half-open runs `[first, stop)`, lowest first.
 
-    Every method costs a binary search and one `list` splice, so a million items in a few runs cost no
-    more than a few items.
+    Every method costs a binary search and one `list` splice, so a million items in a few runs cost
+    no more than a few items.
     """
 
     __slots__ = ("_firsts", "_stops", "count")
@@ -65,7 +65,7 @@ class Spans:
         """Take what is there of `[first, stop)` out, and answer it."""
         low = bisect_right(self._stops, first)  # the first run that reaches above `first`
         high = bisect_left(self._firsts, stop)  # one past the last run that begins below `stop`
-        if low >= high:
+        if low >= high or first >= stop:
             return []
         runs = list(zip(self._firsts[low:high], self._stops[low:high], strict=True))
         removed = [(max(run[0], first), min(run[1], stop)) for run in runs]

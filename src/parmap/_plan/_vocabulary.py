@@ -1,7 +1,7 @@
 """What a plan is told (events) and what it answers (commands).
 
-Exceptions are opaque here: a plan passes them on and never looks inside. `worker` is a number that the
-plan has chosen in `StartWorker` and never uses again after that worker's last event.
+Exceptions are opaque here: a plan passes them on and never looks inside. `worker` is a number that
+the plan has chosen in `StartWorker` and never uses again after that worker's last event.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
 
 
 class Turn:
@@ -46,9 +45,9 @@ class WorkerReady(Turn):
 class WorkerGone(Turn):
     """A worker has ended: always its last event.
 
-    `running` is the item it was at, where it was at one; `orderly` says that it left of its own accord
-    (idle, or over its memory limit between items), which is nobody's fault; `error` is what its end
-    looks like to the caller; `again` says whether the error is one that may be retried.
+    `running` is the item it was at, where it was at one; `orderly` says that it left of its own
+    accord (idle, or over its memory limit between items), which is nobody's fault; `error` is what
+    its end looks like to the caller; `again` says whether the error is one that may be retried.
     """
 
     __slots__ = ("again", "error", "now", "orderly", "running", "worker")
@@ -108,8 +107,8 @@ class ItemsDone(Turn):
 class ItemFailed(Turn):
     """An item failed, in a worker or (worker None) before it could be sent.
 
-    `again` says whether the error is one that may be retried; `fatal`, that it ends the call whatever
-    the call does about failures (SystemExit, KeyboardInterrupt).
+    `again` says whether the error is one that may be retried; `fatal`, that it ends the call
+    whatever the call does about failures (SystemExit, KeyboardInterrupt).
     """
 
     __slots__ = ("again", "error", "fatal", "index", "now", "worker")
@@ -193,7 +192,7 @@ class Stop(Turn):
         self.error = error
 
 
-# --- commands: performed in order before the next event is fed -------------------------------------
+# --- commands: performed in order before the next event is fed ------------------------------------
 
 
 class StartWorker(Turn):
@@ -216,7 +215,7 @@ class ReleaseWorker(Turn):
 
 
 class KillWorker(Turn):
-    """End a worker by force, because `overdue` ran too long or is wanted no more; its end follows."""
+    """End a worker by force: `overdue` ran too long, or nobody wants its work; its end follows."""
 
     __slots__ = ("overdue", "worker")
 

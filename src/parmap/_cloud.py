@@ -1,0 +1,124 @@
+"""What `pickle` cannot carry, by cloudpickle, and the few things that cloudpickle cannot either.
+
+Imported only when it is needed.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from io import BytesIO
+from types import FunctionType
+
+import cloudpickle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+def dumps(obj: object, buffer_callback: Callable[[Any], object] | None) -> bytes:
+    """Pickle `obj`, with what is defined in `__main__`, locally or in a lambda by value."""
+    with BytesIO() as file:
+        _Pickler(file, 5, buffer_callback=buffer_callback).dump(obj)
+        return file.getvalue()
+
+
+_CACHED = type(functools.lru_cache(lambda: None))
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+    def reducer_override(self, obj: Any) -> Any:
+        if type(obj) is _CACHED and _not_importable(obj):
+            # The cache itself stays behind: each worker fills its own.
+            parameters = obj.cache_parameters()
+            return _cached, (parameters["maxsize"], parameters["typed"], obj.__wrapped__)
+        if type(obj) is FunctionType and obj.__code__ is _DISPATCHER_CODE and _not_importable(obj):
+            registry = dict(obj.registry)  # type: ignore[attr-defined]
+            return _dispatcher, (registry.pop(object), registry)
+        return super().reducer_override(obj)
+
+
+def _not_importable(obj: Any) -> bool:
+    found: Any = sys.modules.get(obj.__module__)
+    if found is None or obj.__module__ == "__main__":
+        return True
+    for name in obj.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is not obj
+
+
+_DISPATCHER_CODE = functools.singledispatch(lambda _: None).__code__
+
+
+def _cached(maxsize: int | None, typed: bool, func: Any) -> Any:  # noqa: FBT001
+    return functools.lru_cache(maxsize, typed)(func)
+
+
+def _dispatcher(default: Any, registry: dict[type, Any]) -> Any:
+    func = functools.singledispatch(default)
+    for cls, implementation in registry.items():
+        func.register(cls, implementation)
+    return func
+
+
+# --- multiprocessing's objects ------------------------------------------------------------------------
+
+#: Where classes live whose instances travel only while a process is being started.
+_OF_PROCESSES = frozenset(
+    f"multiprocessing.{name}"
+    for name in ("synchronize", "connection", "queues", "sharedctypes", "heap")
+)
+
+
+class _Found(Exception):  # noqa: N818 -- a signal
+    pass
+
+
+class _Detector(_Pickler):
+    def reducer_override(self, obj: Any) -> Any:
+        if type(obj).__module__ in _OF_PROCESSES:
+            raise _Found
+        return super().reducer_override(obj)
+
+
+def holds_process_objects(obj: object) -> bool:
+    """Whether locks, queues, pipes or shared values of `multiprocessing` are in it."""
+    if not any(name in sys.modules for name in _OF_PROCESSES):
+        return False
+    try:
+        _Detector(BytesIO(), 5).dump(obj)
+    except _Found:
+        return True
+    except Exception:  # noqa: BLE001 -- it cannot be pickled at all, and whoever tries will say why
+        return False
+    return False
+
+
+def dumps_for_process(obj: object) -> bytes:
+    """Pickle `obj` while a process of `multiprocessing` is being started."""
+    with BytesIO() as file:
+        _ProcessPickler(file, 5).dump(obj)
+        return file.getvalue()
+
+
+class _ProcessPickler(_Pickler):
+    """Carries what multiprocessing knows to hand over (pipes, sockets), and the rest as ever."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        reduce = self._handed_over.get(type(obj))
+        return super().reducer_override(obj) if reduce is None else reduce(obj)
+
+    def __init__(self, *args: Any) -> None:
+        from multiprocessing.reduction import ForkingPickler  # noqa: PLC0415
+
+        super().__init__(*args)
+        known: Any = ForkingPickler(BytesIO()).dispatch_table
+        self._handed_over = {
+            kind: reduce for kind, reduce in known.items() if kind.__module__ not in _ORDINARY
+        }
+
+
+#: Where the types live that multiprocessing's pickler has its own way with, and cloudpickle a better.
+_ORDINARY = frozenset({"builtins", "functools"})

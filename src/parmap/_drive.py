@@ -1,0 +1,329 @@
+"""Performs a plan's commands and tells it what happened: what every way of running items shares.
+
+The subclasses add how a worker is had, told and heard: processes (`_loop`), executors and this very
+thread (`_executors`). All of the user's code that runs here (input, callbacks, unpickling) runs in the
+caller's thread, and no lock is held meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+
+from . import _codec, _failure
+from ._codec import Packed
+from ._errors import CallTimeout, SerializationError
+from ._plan._call import Plan
+from ._plan._vocabulary import (
+    AskBack,
+    Deliver,
+    Finish,
+    GaveBack,
+    InputRaised,
+    InputRead,
+    ItemFailed,
+    ItemsDone,
+    Keep,
+    KillWorker,
+    Look,
+    Read,
+    ReleaseWorker,
+    Running,
+    Send,
+    StartWorker,
+    Taken,
+    Tick,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from ._intake import Intake
+    from ._plan._call import Rules
+    from ._plan._vocabulary import Event, Turn
+    from ._progress import Progress
+
+#: Places of delivered results that are let go of together.
+_KEPT = 4096
+
+
+class Spent:
+    """What a call has cost so far, for PARMAP_DEBUG."""
+
+    __slots__ = ("chunks", "computing", "pickling", "received", "sent", "waiting")
+
+    def __init__(self) -> None:
+        self.chunks = 0
+        self.sent = 0  # bytes
+        self.received = 0
+        self.computing = 0.0  # seconds, in all workers together
+        self.pickling = 0.0
+        self.waiting = 0.0
+
+
+class Drive:
+    """One call, from its first event to its end."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        intake: Intake,
+        *,
+        name: str,
+        retry_on: tuple[type[BaseException], ...],
+        progress: Progress | None = None,
+        numbered: bool = True,
+    ) -> None:
+        self.plan = Plan(rules)
+        self.intake = intake
+        self.name = name  # of the call, for notes: "parallel_map(square)"
+        self.results: list[Any] = []  # by index, from `_base` on
+        self._base = 0  # what is below has been delivered and let go of
+        self.delivered: list[Any] = []  # in the order of their delivery; the consumer empties it
+        self.verdict: Finish | None = None
+        self.spent = Spent()
+        self._numbered = numbered  # else there is one item, which is the call itself
+        self._retry_on = retry_on
+        self._progress = progress
+        self._events: list[Event] = []
+
+    # --- to be provided -----------------------------------------------------------------------------
+
+    def start_worker(self, worker: int) -> None:
+        """Get a worker; feed `WorkerReady` or `WorkerGone` now or later."""
+        raise NotImplementedError
+
+    def release_worker(self, worker: int, *, spent: bool) -> None:
+        """Let a worker go that holds nothing."""
+        raise NotImplementedError
+
+    def kill_worker(self, worker: int, overdue: int | None) -> None:
+        """End a worker by force; feed `WorkerGone` when it has ended."""
+        raise NotImplementedError
+
+    def send(self, worker: int, first: int, stop: int) -> None:
+        """Send items to a worker."""
+        raise NotImplementedError
+
+    def take_back(self, worker: int) -> list[tuple[int, int]]:
+        """What a worker had not begun and will not run."""
+        raise NotImplementedError
+
+    def running(self, worker: int) -> tuple[int | None, float]:
+        """The item that a worker is at, and since when."""
+        raise NotImplementedError
+
+    def wait(self, until: float) -> None:
+        """Wait for something to happen, no longer than until then, and feed what has."""
+        raise NotImplementedError
+
+    def close(self, *, abrupt: bool) -> None:
+        """Give up all workers; `abrupt`: at once, whatever they run."""
+        raise NotImplementedError
+
+    # --- running ------------------------------------------------------------------------------------
+
+    def feed(self, event: Event) -> None:
+        """Put an event at the end of those that the plan is to be told."""
+        self._events.append(event)
+
+    def advance(self) -> None:
+        """Wait for the next thing to happen and deal with it."""
+        self.settle()
+        if self.verdict is None:
+            self.wait(self.plan.deadline)
+            self.settle()
+
+    def settle(self) -> None:
+        """Feed the plan and perform what it answers, until there is nothing more to do now."""
+        if not self.plan.story:
+            self._events.insert(0, Tick(time.monotonic()))
+        while True:
+            while self._events:
+                for command in self.plan.handle(self._events.pop(0)):
+                    PERFORM[type(command)](self, command)
+            if self.verdict is not None or time.monotonic() < self.plan.deadline:
+                break
+            self.feed(Tick(time.monotonic()))
+        if self._progress is not None:
+            self._progress.update(self.plan.done)
+
+    def run(self) -> None:
+        """Do all of it."""
+        try:
+            while self.verdict is None:
+                self.advance()
+        except BaseException:
+            self.close(abrupt=True)
+            raise
+        self.close(abrupt=False)
+
+    def end_progress(self) -> None:
+        """Let go of the progress bar."""
+        if self._progress is not None:
+            self._progress.close()
+
+    def conclude(self) -> None:
+        """Raise what the call ends with, if it is not a success."""
+        assert self.verdict is not None
+        if self.verdict.late:
+            raise self.lateness()
+        if self.verdict.error is not None:
+            error = self.verdict.error
+            assert isinstance(error, BaseException)
+            if error is not self.intake.error and self._numbered:
+                _failure.annotate(error, self.verdict.index, self.name)
+            try:
+                raise error
+            finally:
+                del error, self  # no cycle through the traceback
+
+    def answer(self, *, keep: bool) -> list[Any]:
+        """The results of a call that is over; `keep`: failures stand among them, lateness too."""
+        assert self.verdict is not None
+        if not (self.verdict.late and keep):
+            self.conclude()
+            return self.results
+        late = self.lateness()
+        total = self.intake.total
+        results = [late] * (len(self.results) if total is None else total)
+        for first, stop in self.plan.settled:
+            results[first:stop] = self.results[first:stop]
+        return results
+
+    def lateness(self) -> CallTimeout:
+        """What a call that ran out of time ends with."""
+        seconds = self.seconds_allowed
+        of = "" if self.intake.total is None else f" of {self.intake.total}"
+        done = {index: self.results[index] for span in self.plan.settled for index in range(*span)}
+        return CallTimeout(
+            f"{self.name} did not end within {seconds:g} s; {len(done)}{of} items were done",
+            seconds=seconds,
+            done=len(done),
+            total=self.intake.total,
+            results=done,
+        )
+
+    #: The `timeout` of the call.
+    seconds_allowed: float = 0.0
+
+    # --- what subclasses report ---------------------------------------------------------------------
+
+    def took(self, worker: int, first: int, values: Sequence[Any], seconds: float) -> None:
+        """A worker has sent results, scalars as they are and all else packed."""
+        self.spent.computing += seconds
+        now = time.monotonic()
+        begun = first
+        stop = first + len(values)
+        if Packed in set(map(type, values)):
+            values = list(values)
+            for at, value in enumerate(values):
+                if type(value) is not Packed:
+                    continue
+                try:
+                    values[at] = _codec.unpack([memoryview(part) for part in value.parts])
+                except Exception as error:  # noqa: BLE001 -- unpickling runs the user's code
+                    self._took_run(now, worker, begun, first + at, values[begun - first : at], seconds)
+                    self.failed(worker, first + at, _unreadable(error))
+                    begun = first + at + 1
+        self._took_run(now, worker, begun, stop, values[begun - first :], seconds)
+
+    def _took_run(
+        self, now: float, worker: int, first: int, stop: int, values: Sequence[Any], seconds: float
+    ) -> None:
+        if first < stop:
+            self.results[first - self._base : stop - self._base] = values
+            self.intake.forget(first, stop)
+            self.feed(ItemsDone(now, worker, first, stop, seconds))
+
+    def failed(
+        self, worker: int | None, index: int, error: BaseException, *, fatal: bool = False
+    ) -> None:
+        """An item has failed."""
+        again = isinstance(error, self._retry_on)
+        now = time.monotonic()
+        self.feed(ItemFailed(now, worker, index, error, again=again, fatal=fatal))
+
+    def may_retry(self, error: BaseException) -> bool:
+        """Whether an item that failed like this may run again."""
+        return isinstance(error, self._retry_on)
+
+    def taken(self, count: int) -> None:
+        """The consumer has had so many results."""
+        self.feed(Taken(time.monotonic(), count))
+
+    # --- commands -----------------------------------------------------------------------------------
+
+    def _on_start(self, command: StartWorker) -> None:
+        self.start_worker(command.worker)
+
+    def _on_release(self, command: ReleaseWorker) -> None:
+        self.release_worker(command.worker, spent=command.spent)
+
+    def _on_kill(self, command: KillWorker) -> None:
+        self.kill_worker(command.worker, command.overdue)
+
+    def _on_send(self, command: Send) -> None:
+        self.send(command.worker, command.first, command.stop)
+
+    def _on_ask_back(self, command: AskBack) -> None:
+        spans = self.take_back(command.worker)
+        self.feed(GaveBack(time.monotonic(), command.worker, spans))
+
+    def _on_look(self, command: Look) -> None:
+        index, since = self.running(command.worker)
+        self.feed(Running(time.monotonic(), command.worker, index, since))
+
+    def _on_read(self, command: Read) -> None:
+        began = time.perf_counter()
+        count, ended = self.intake.read(command.count)
+        self.spent.pickling += time.perf_counter() - began
+        now = time.monotonic()
+        self.results += [None] * count
+        failed = self.intake.error
+        self.feed(InputRead(now, count, ended=ended and failed is None))
+        for index, error in self.intake.refused:
+            self.failed(None, index, error)
+        self.intake.refused.clear()
+        if failed is not None:
+            self.feed(InputRaised(now, failed))
+
+    def _on_keep(self, command: Keep) -> None:
+        error = command.error
+        assert isinstance(error, BaseException)
+        self.results[command.index - self._base] = _failure.annotate(error, command.index, self.name)
+
+    def _on_deliver(self, command: Deliver) -> None:
+        span = slice(command.first - self._base, command.stop - self._base)
+        self.delivered += self.results[span]
+        self.results[span] = [None] * (command.stop - command.first)
+        done = self.plan.settled.head - self._base
+        if done > _KEPT:
+            del self.results[:done]
+            self._base += done
+
+    def _on_finish(self, command: Finish) -> None:
+        self.verdict = command
+
+
+PERFORM: Mapping[type[Turn], Callable[[Drive, Any], None]] = {
+    StartWorker: Drive._on_start,
+    ReleaseWorker: Drive._on_release,
+    KillWorker: Drive._on_kill,
+    Send: Drive._on_send,
+    AskBack: Drive._on_ask_back,
+    Look: Drive._on_look,
+    Read: Drive._on_read,
+    Keep: Drive._on_keep,
+    Deliver: Drive._on_deliver,
+    Finish: Drive._on_finish,
+}
+
+
+def _unreadable(error: Exception) -> SerializationError:
+    made = SerializationError(
+        f"the result cannot be unpickled in the caller: {type(error).__name__}: {error}"
+    )
+    made.__cause__ = error
+    return made

@@ -1,0 +1,375 @@
+"""The other ways to run a call: threads, this very thread, any `Executor`, a `multiprocessing.Pool`.
+
+An executor is used through `submit` alone. What it can do is in the table of `docs/howto.md`: it has no
+workers that could be watched or killed, so item timeouts are for processes.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from _queue import Empty, SimpleQueue
+
+from . import _codec, _failure
+from ._codec import SCALARS, Packed
+from ._cpus import available_cpus
+from ._drive import Drive
+from ._errors import WorkerDied
+from ._plan._vocabulary import GaveBack, Stop, WorkerGone, WorkerReady
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, Protocol
+
+    from ._link import Task
+
+    class Future(Protocol):
+        """What `submit` answers."""
+
+        def cancel(self) -> bool:
+            """Cancel it, if it has not begun."""
+
+        def exception(self) -> BaseException | None:
+            """What it raised."""
+
+        def result(self) -> Any:
+            """What it returned."""
+
+        def cancelled(self) -> bool:
+            """Whether it was cancelled."""
+
+    #: What a chunk came to: results (None where an item failed), failures as (place, error, fatal), how
+    #: many items ran, and seconds.
+    Outcome = tuple[Sequence[Any], list[tuple[int, Any, bool]], int, float]
+
+
+# --- running a chunk ----------------------------------------------------------------------------------
+
+
+def run_here(
+    func: Callable[..., Any], values: Sequence[Any], *, star: bool, halts: bool, context: Any
+) -> Outcome:
+    """Run a chunk in this process; with `context`, each item in a copy of it."""
+    began = time.perf_counter()
+    results: list[Any] = []
+    failures: list[tuple[int, Any, bool]] = []
+    for value in values:
+        arguments = value if star else (value,)
+        try:
+            if context is None:
+                results.append(func(*arguments))
+            else:
+                results.append(context.copy().run(func, *arguments))
+        except BaseException as error:  # noqa: BLE001 -- the function's, whatever it is
+            if context is None and isinstance(error, KeyboardInterrupt):
+                raise  # Ctrl-C in the caller's own thread is no item's failure
+            tidy = _tidy(error)
+            failures.append((len(results), tidy, isinstance(tidy, (SystemExit, KeyboardInterrupt))))
+            results.append(None)
+            if halts:
+                break
+    return results, failures, len(results), time.perf_counter() - began
+
+
+def _tidy(error: BaseException) -> BaseException:
+    """As the error is to be raised: without our own frame, and never StopIteration."""
+    traceback = error.__traceback__
+    if isinstance(error, StopIteration):
+        made = RuntimeError("the function raised StopIteration")
+        made.__cause__ = error
+        return made
+    return error.with_traceback(None if traceback is None else traceback.tb_next)
+
+
+_functions: dict[bytes, Any] = {}  # in a foreign worker: the newest few, by key
+_FUNCTIONS = 4
+
+
+def run_there(
+    key: bytes, function: list[bytes], parcels: list[Any], parts: list[bytes], star: bool, halts: bool  # noqa: FBT001
+) -> tuple[Any, ...]:
+    """Run a chunk in somebody else's worker, bytes in and bytes out."""
+    if key not in _functions:
+        if len(_functions) >= _FUNCTIONS:
+            del _functions[next(iter(_functions))]
+        _functions[key] = _codec.unpack([memoryview(part) for part in function])
+    values = _codec.unbundle(parcels, [memoryview(part) for part in parts])
+    results: list[Any] = []
+    failures: list[tuple[int, bytes, bool]] = []
+    began = time.perf_counter()
+    for value in values:
+        try:
+            item = _unpacked(value)
+            result = _functions[key](*item) if star else _functions[key](item)
+            results.append(result if type(result) in SCALARS else _codec.pack(result, copy=False))
+        except BaseException as error:  # noqa: BLE001 -- the function's, whatever it is
+            tidy = _tidy(error)
+            fatal = isinstance(tidy, (SystemExit, KeyboardInterrupt))
+            failures.append((len(results), _failure.pack(tidy), fatal))
+            results.append(None)
+            if halts:
+                break
+    seconds = time.perf_counter() - began
+    bundled, blobs = _codec.bundle(results) if results else ([], [])
+    return bundled, [bytes(blob) for blob in blobs], failures, len(results), seconds
+
+
+def _unpacked(value: Any) -> Any:
+    return _codec.unpack([memoryview(p) for p in value.parts]) if type(value) is Packed else value
+
+
+# --- executors ----------------------------------------------------------------------------------------
+
+
+class Inline:
+    """Runs at once, in the caller's thread."""
+
+    def submit(self, call: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """Run and report."""
+        done(_Done(call()))
+
+    def close(self, *, wait: bool) -> None:
+        """There is nothing to end."""
+
+
+class _Done:
+    """A future that has come to pass."""
+
+    def __init__(self, result: Any) -> None:
+        self._result = result
+
+    def cancel(self) -> bool:
+        return False
+
+    def cancelled(self) -> bool:
+        return False
+
+    def exception(self) -> None:
+        return None
+
+    def result(self) -> Any:
+        return self._result
+
+
+class Submitting:
+    """Any `concurrent.futures.Executor`; `owned`: made for this call, and ended with it."""
+
+    def __init__(self, executor: Any, *, owned: bool) -> None:
+        self._executor = executor
+        self._owned = owned
+
+    def submit(self, call: tuple[Any, ...], done: Callable[[Any], None]) -> Any:
+        """Submit and have the end reported, in whatever thread."""
+        future = self._executor.submit(*call)
+        future.add_done_callback(done)
+        return future
+
+    def close(self, *, wait: bool) -> None:
+        """End an executor of our own."""
+        if self._owned:
+            self._executor.shutdown(wait=wait, cancel_futures=True)
+
+
+class Applying:
+    """A `multiprocessing.Pool`, through `apply_async`."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    def submit(self, call: tuple[Any, ...], done: Callable[[Any], None]) -> Any:
+        """Submit and have the end reported, in the pool's thread."""
+        from concurrent.futures import Future as Promise  # noqa: PLC0415 -- dear
+
+        future: Any = Promise()
+        future.add_done_callback(done)
+        self._pool.apply_async(
+            call[0], call[1:], callback=future.set_result, error_callback=future.set_exception
+        )
+        return future
+
+    def close(self, *, wait: bool) -> None:
+        """It is not ours to end."""
+
+
+# --- the drive ----------------------------------------------------------------------------------------
+
+
+class FutureDrive(Drive):
+    """A call on an executor: each of the plan's workers is a place in it."""
+
+    def __init__(
+        self,
+        executor: Any,
+        task: Task | None,
+        func: Callable[..., Any],
+        *args: Any,
+        star: bool,
+        halts: bool,
+        context: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._executor = executor
+        self._task = task  # the function, packed, if it leaves this process
+        self._func = func
+        self._star = star
+        self._halts = halts
+        self._context = context
+        self._inbox: SimpleQueue[tuple[int, Any]] = SimpleQueue()
+        self._chunks: dict[int, tuple[int, int, int, Any]] = {}  # (worker, first, stop, future)
+        self._number = 0
+
+    def start_worker(self, worker: int) -> None:
+        """See `Drive`: there always is one."""
+        self.feed(WorkerReady(time.monotonic(), worker))
+
+    def release_worker(self, worker: int, *, spent: bool) -> None:
+        """See `Drive`."""
+
+    def kill_worker(self, worker: int, overdue: int | None) -> None:  # noqa: ARG002 -- cannot be one
+        """See `Drive`: it cannot be killed, so it is left alone and nobody listens to it any more."""
+        for number, chunk in list(self._chunks.items()):
+            if chunk[0] == worker:
+                del self._chunks[number]
+        self.feed(WorkerGone(time.monotonic(), worker, None, None, orderly=True))
+
+    def send(self, worker: int, first: int, stop: int) -> None:
+        """See `Drive`."""
+        values = self.intake.values(first, stop)
+        self._number += 1
+        number = self._number
+        inbox = self._inbox
+        self._chunks[number] = worker, first, stop, None
+
+        def done(future: Any) -> None:
+            inbox.put((number, future))
+
+        future = self._executor.submit(self._call(values), done)
+        self._chunks[number] = worker, first, stop, future
+
+    def _call(self, values: Sequence[Any]) -> Any:
+        if self._task is not None:
+            parcels, parts = _codec.bundle(values)
+            function = [bytes(part) for part in self._task.parts]
+            blobs = [bytes(part) for part in parts]
+            return run_there, self._task.key, function, parcels, blobs, self._star, self._halts
+        from functools import partial  # noqa: PLC0415
+
+        call = partial(
+            run_here,
+            self._func,
+            values,
+            star=self._star,
+            halts=self._halts,
+            context=self._context,
+        )
+        return call if isinstance(self._executor, Inline) else (call,)
+
+    def take_back(self, worker: int) -> list[tuple[int, int]]:
+        """See `Drive`."""
+        spans = []
+        for number, (owner, first, stop, future) in list(self._chunks.items()):
+            if owner == worker and future is not None and future.cancel():
+                del self._chunks[number]
+                spans.append((first, stop))
+        return spans
+
+    def running(self, worker: int) -> tuple[int | None, float]:  # noqa: ARG002 -- nobody can know
+        """See `Drive`."""
+        return None, 0.0
+
+    def wait(self, until: float) -> None:
+        """See `Drive`."""
+        left = until - time.monotonic()
+        try:
+            # The queue cannot wait for ever and be interrupted everywhere: an hour is as good.
+            got = self._inbox.get(timeout=max(0.0, min(left, 3600.0)))
+        except Empty:
+            return
+        while True:
+            self._hear(*got)
+            try:
+                got = self._inbox.get_nowait()
+            except Empty:
+                return
+
+    def _hear(self, number: int, future: Future) -> None:
+        chunk = self._chunks.pop(number, None)
+        if chunk is None:
+            return
+        worker, first, stop, _ = chunk
+        now = time.monotonic()
+        if future.cancelled():
+            self.feed(GaveBack(now, worker, [(first, stop)]))
+            return
+        error = future.exception()
+        if error is not None:
+            self.feed(Stop(now, _explained(error, first, stop)))
+            return
+        results, failures, ran, seconds = self._outcome(future.result())
+        begin = 0
+        for place, failure, fatal in failures:
+            if begin < place:
+                self.took(worker, first + begin, results[begin:place], seconds)
+            self.failed(worker, first + place, failure, fatal=fatal)
+            begin = place + 1
+        if begin < ran:
+            self.took(worker, first + begin, results[begin:ran], seconds)
+        if ran < stop - first:
+            self.feed(GaveBack(now, worker, [(first + ran, stop)]))
+
+    def _outcome(self, result: Any) -> Outcome:
+        if self._task is None:
+            outcome: Outcome = result
+            return outcome
+        parcels, parts, failures, ran, seconds = result
+        values = _codec.unbundle(parcels, [memoryview(part) for part in parts]) if ran else []
+        return values, [(at, _failure.unpack(data), f) for at, data, f in failures], ran, seconds
+
+    def close(self, *, abrupt: bool) -> None:
+        """See `Drive`."""
+        for worker, *_ in list(self._chunks.values()):
+            self.take_back(worker)
+        # What runs cannot be stopped; it is waited for only where nobody can tell the difference.
+        self._executor.close(wait=not abrupt and not self._chunks)
+
+
+def _explained(error: BaseException, first: int, stop: int) -> BaseException:
+    """What the executor itself raised; a broken one has lost a worker."""
+    base = sys.modules.get("concurrent.futures")
+    if base is not None and isinstance(error, base.BrokenExecutor):
+        items = f"item {first}" if stop - first == 1 else f"one of the items {first} to {stop - 1}"
+        made = WorkerDied(
+            f"the executor lost a worker while running {items}: {error}",
+            index=first if stop - first == 1 else None,
+        )
+        made.__cause__ = error
+        return made
+    return error
+
+
+# --- which one ----------------------------------------------------------------------------------------
+
+
+def width(executor: Any) -> int:
+    """How many chunks an executor runs side by side, as far as it says."""
+    for attribute in ("_max_workers", "_processes"):
+        size = getattr(executor, attribute, None)
+        if isinstance(size, int) and size > 0:
+            return size
+    return available_cpus()
+
+
+def is_threads(executor: Any) -> bool:
+    """Whether an executor runs in this process, so that nothing has to be pickled."""
+    module = sys.modules.get("concurrent.futures.thread")
+    if module is None or not isinstance(executor, module.ThreadPoolExecutor):
+        return False
+    # Python 3.14's InterpreterPoolExecutor derives from it, and shares nothing.
+    return type(executor).__name__ != "InterpreterPoolExecutor"
+
+
+def is_pool(executor: Any) -> bool:
+    """Whether this is a `multiprocessing.Pool` (or its like, such as a `ThreadPool`)."""
+    return hasattr(executor, "apply_async") and not hasattr(executor, "submit")

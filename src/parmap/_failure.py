@@ -1,0 +1,192 @@
+"""An exception's journey between processes.
+
+An exception should arrive as itself: its class, `args`, attributes, notes, causes, and a traceback that
+shows where it was raised. `pickle` alone loses the last two, calls `__init__` with arguments that may
+not fit, and fails as a whole where one attribute cannot be carried.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import CodeType, FunctionType, TracebackType
+
+from . import _codec
+from ._codec import Packed
+from ._errors import RemoteError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+#: Links of a chain of causes that are carried. The interpreter itself can hardly show more.
+_CHAIN = 50
+
+#: Frames of a traceback that are carried: the outermost and the innermost hundred.
+_FRAMES = 200
+
+#: Characters of a message in a `RemoteError`.
+_MESSAGE = 100_000
+
+
+# --- in the worker ----------------------------------------------------------------------------------
+
+
+def pack(error: BaseException, skip: int = 0) -> bytes:
+    """Serialise an exception with its chain; `skip` frames of the outermost traceback are ours."""
+    return _codec.pack_plain(_describe(error, {}, skip))
+
+
+def _describe(error: BaseException, seen: dict[int, int], skip: int) -> Any:
+    """The exception as nested tuples of built-in types; an exception seen before as its number."""
+    if id(error) in seen:
+        return seen[id(error)]
+    if len(seen) >= _CHAIN:
+        return None
+    seen[id(error)] = len(seen)
+    frames = _frames(error.__traceback__)[skip:]
+    cause = None if error.__cause__ is None else _describe(error.__cause__, seen, 0)
+    context = None if error.__context__ is None else _describe(error.__context__, seen, 0)
+    return _body(error), frames, cause, context, error.__suppress_context__
+
+
+def _body(error: BaseException) -> tuple[str, Any]:
+    by_pickle = _packed(error)
+    if by_pickle is not None and _survives(by_pickle, error):
+        return "pickle", by_pickle
+    cls, args = _packed(type(error)), _packed(error.args)
+    if cls is not None and args is not None:
+        state = {key: _packed(value) for key, value in error.__dict__.items()}
+        return "parts", (cls, args, {key: value for key, value in state.items() if value})
+    kind = type(error)
+    message = _text(error)[:_MESSAGE]
+    return "text", (f"{kind.__module__}.{kind.__qualname__}", message, _trace(error))
+
+
+def _packed(value: object) -> bytes | None:
+    try:
+        return b"".join(_codec.pack(value, copy=False, beside=False).parts)
+    except Exception:  # noqa: BLE001 -- whatever a reducer raises: then another way is taken
+        return None
+
+
+def _survives(data: bytes, error: BaseException) -> bool:
+    """Whether what arrives is the same: `__init__` may not take `args`, or may change them."""
+    try:
+        again = _codec.unpack([memoryview(data)])
+        if type(again).__qualname__ != type(error).__qualname__:
+            return False
+        return repr(again.args) == repr(error.args) and set(again.__dict__) == set(error.__dict__)
+    except Exception:  # noqa: BLE001 -- as above
+        return False
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as failure:  # noqa: BLE001 -- a raising __str__ must not hide the error
+        return f"<its __str__ raised {type(failure).__name__}>"
+
+
+def _trace(error: BaseException) -> str:
+    import traceback  # noqa: PLC0415 -- dear, and only for what cannot be carried
+
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception:  # noqa: BLE001 -- as above
+        return "".join(traceback.format_tb(error.__traceback__))
+
+
+def _frames(traceback: TracebackType | None) -> list[tuple[str, str, int]]:
+    frames = []
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        frames.append((code.co_filename, code.co_qualname, traceback.tb_lineno))
+        traceback = traceback.tb_next
+    if len(frames) > _FRAMES:
+        frames[_FRAMES // 2 : -_FRAMES // 2] = []
+    return frames
+
+
+# --- in the caller ----------------------------------------------------------------------------------
+
+
+def unpack(data: memoryview | bytes) -> BaseException:
+    """The exception again."""
+    return _rebuild(_codec.unpack([memoryview(data)]), [])
+
+
+def _rebuild(described: Any, known: list[BaseException]) -> BaseException:
+    if isinstance(described, int):
+        return known[described]
+    body, frames, cause, context, suppress = described
+    error = _revive(*body)
+    known.append(error)
+    # In the order of `_describe`, so that the numbers fit.
+    if cause is not None:
+        error.__cause__ = _rebuild(cause, known)
+    if context is not None:
+        error.__context__ = _rebuild(context, known)
+    error.__suppress_context__ = suppress
+    return error.with_traceback(_traceback(frames))
+
+
+def _revive(how: str, what: Any) -> BaseException:
+    if how == "text":
+        return RemoteError(*what)
+    try:
+        if how == "pickle":
+            return _checked(_codec.unpack([memoryview(what)]))
+        cls, args = (_codec.unpack([memoryview(part)]) for part in what[:2])
+        error = cls.__new__(cls, *args)
+        error.args = args
+        for key, value in what[2].items():
+            error.__dict__[key] = _codec.unpack([memoryview(value)])
+        return _checked(error)
+    except Exception as failure:  # noqa: BLE001 -- it came alive in the worker, and does not here
+        name = type(failure).__name__
+        return RemoteError("an exception that cannot be unpickled here", f"{name}: {failure}", "")
+
+
+def _checked(error: Any) -> BaseException:
+    if not isinstance(error, BaseException):
+        msg = f"{type(error).__name__} is not an exception"
+        raise TypeError(msg)
+    return error
+
+
+def _stub() -> Any:
+    return sys._getframe()  # noqa: SLF001 -- the documented way to a frame
+
+
+def _traceback(frames: Sequence[tuple[str, str, int]]) -> TracebackType | None:
+    """A traceback that shows frames of another process.
+
+    Each frame is that of a function which does nothing but hand it out, under the name and file of the
+    original; jinja2 and tblib do likewise.
+    """
+    traceback = None
+    base: CodeType = _stub.__code__
+    for filename, qualname, line in reversed(frames):
+        code = base.replace(
+            co_filename=filename,
+            co_name=qualname.rpartition(".")[2],
+            co_qualname=qualname,
+            co_firstlineno=max(line, 1),
+        )
+        frame = FunctionType(code, {"sys": sys, "__name__": "parmap.remote"})()
+        # Instruction -1: there is no position within the line, so no misleading marks are printed.
+        traceback = TracebackType(traceback, frame, -1, max(line, 1))
+    return traceback
+
+
+def annotate(error: BaseException, index: int | None, call: str) -> BaseException:
+    """Let an exception say which item of which call it belongs to."""
+    if index is None:
+        return error
+    try:
+        error.parmap_index = index  # type: ignore[attr-defined]
+        error.add_note(f"parmap: item {index} of {call}")
+    except Exception:  # noqa: BLE001 -- a class may refuse attributes; the error matters more
+        pass
+    return error

@@ -1,0 +1,266 @@
+"""The caller's end of one worker: what it has been sent, what it owes, how it ended."""
+
+from __future__ import annotations
+
+import _signal
+
+from . import _codec, _failure, _wire
+from ._channel import Channel, Closed
+from ._errors import WorkerDied, WorkerStartError
+from ._process import NEWS, signal_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ._cell import Cell
+    from ._process import Child
+
+#: Functions that a worker keeps, newest first: enough for a program that alternates between a few.
+FUNCTIONS = 16
+
+#: Parts of a function up to this size are compared themselves; larger ones by a digest.
+_COMPARED = 1 << 16
+
+
+class Task:
+    """What a call sends to each of its workers before any item."""
+
+    __slots__ = ("halts", "key", "parts", "star", "timed")
+
+    def __init__(self, parts: list[Any], *, halts: bool, star: bool, timed: bool) -> None:
+        self.parts = parts  # the function, packed
+        self.halts = halts  # after a failure, what is above it is not to be run
+        self.star = star  # an item is a tuple of arguments
+        self.timed = timed  # the worker is to say since when it is at an item
+        if sum(len(part) for part in parts) <= _COMPARED:
+            self.key = b"".join(parts)
+        else:
+            from hashlib import blake2b  # noqa: PLC0415 -- 5 ms, for large functions only
+
+            digest = blake2b()
+            for part in parts:
+                digest.update(part)
+            self.key = digest.digest()
+
+
+class News:
+    """What a worker said, in terms of the call's indices."""
+
+    __slots__ = ("first", "kind", "payload", "seconds", "stop")
+
+    def __init__(
+        self, kind: int, first: int = 0, stop: int = 0, payload: Any = None, seconds: float = 0.0
+    ) -> None:
+        self.kind = kind
+        self.first = first
+        self.stop = stop
+        self.payload = payload
+        self.seconds = seconds
+
+
+class Link:
+    """One worker, as long as it lives; used by one call at a time."""
+
+    def __init__(self, number: int, channel: Channel, cell: Cell, child: Child) -> None:
+        self.number = number
+        self.channel = channel
+        self.child = child
+        self.pid: int | None = child.pid
+        self.ready = False
+        self.left = False  # it said that it ends of its own accord
+        self.refusal: BaseException | None = None  # what its initializer raised
+        self.reason = ""  # why we killed it, if we did
+        self.overdue: int | None = None  # the item that we killed it for
+        self.tasks_left: int | None = None  # items it may still be sent in its life; None: any number
+        self.ambience = 0  # the version that it has
+        self._cell = cell
+        self._functions: dict[bytes, int] = {}  # key to number, oldest first
+        self._numbers = 0
+        self._ordinal = 0  # of the next item
+        self._owed: list[tuple[int, int, int]] = []  # (ordinal, index, count) of what is not answered
+
+    # --- to the worker ------------------------------------------------------------------------------
+
+    def hello(
+        self, hello: dict[str, Any], ambience: tuple[int, bytes], setup: Sequence[Any]
+    ) -> None:
+        """Send what a new worker needs first."""
+        self.ambience, surroundings = ambience
+        self.channel.queue(_wire.HELLO, [_codec.pack_plain(hello), surroundings, *setup])
+        self.flush()
+
+    def begin(self, task: Task, ambience: tuple[int, bytes]) -> None:
+        """Send a call's function, if the worker has not got it, and surroundings, if they differ."""
+        number = self._functions.pop(task.key, None)
+        forget = None
+        parts: list[Any] = []
+        if number is None:
+            self._numbers += 1
+            number = self._numbers
+            parts = task.parts
+            if len(self._functions) >= FUNCTIONS:
+                forget = self._functions.pop(next(iter(self._functions)))
+        self._functions[task.key] = number
+        news = b""
+        if self.ambience != ambience[0]:
+            self.ambience, news = ambience
+        head = _codec.pack_plain((number, forget, task.halts, task.star, task.timed))
+        self.channel.queue(_wire.CALL, [head, news, *parts])
+
+    def send(self, first: int, values: Sequence[Any]) -> None:
+        """Send the items from index `first` on."""
+        parcels, parts = _codec.bundle(values)
+        head = _codec.pack_plain((self._ordinal, first, len(values), parcels))
+        self._owed.append((self._ordinal, first, len(values)))
+        self._ordinal += len(values)
+        if self.tasks_left is not None:
+            self.tasks_left -= len(values)
+        self.channel.queue(_wire.ITEMS, [head, *parts])
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what can be sent; what the worker's end means is seen when reading."""
+        try:
+            self.channel.flush()
+        except Closed:
+            pass
+
+    def end(self) -> None:
+        """Tell it that there is nothing more to come."""
+        self.channel.queue(_wire.END, [])
+        self.flush()
+
+    def kill(self, reason: str) -> None:
+        """End it by force."""
+        self.reason = self.reason or reason
+        self.child.kill(_signal.SIGKILL)
+
+    # --- what it is at ------------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has answered for all that it was sent."""
+        return not self._owed and not self.channel.sending
+
+    def take_back(self) -> list[tuple[int, int]]:
+        """Take back what it has not begun, and answer the indices."""
+        if not self._owed:
+            return []
+        begun = self._cell.take_back(self._ordinal)
+        return self._settle(begun, self._ordinal)
+
+    def running(self) -> tuple[int | None, float]:
+        """The index of the item that it is at, and since when (monotonic seconds; 0: unknown)."""
+        ordinal, since = self._cell.running()
+        return self._index(ordinal), since / 1e9
+
+    def _index(self, ordinal: int) -> int | None:
+        for start, index, count in self._owed:
+            if start <= ordinal < start + count:
+                return index + ordinal - start
+        return None
+
+    def _settle(self, begin: int, end: int) -> list[tuple[int, int]]:
+        """Strike the ordinals from `begin` to `end` off what is owed, and answer their indices."""
+        spans = []
+        owed = []
+        for start, index, count in self._owed:
+            low, high = max(begin, start), min(end, start + count)
+            if low >= high:
+                owed.append((start, index, count))
+                continue
+            spans.append((index + low - start, index + high - start))
+            if start < low:
+                owed.append((start, index, low - start))
+            if high < start + count:
+                owed.append((high, index + high - start, start + count - high))
+        self._owed = owed
+        return spans
+
+    # --- from the worker ----------------------------------------------------------------------------
+
+    def hear(self) -> list[News]:
+        """What it has to say now.
+
+        Raises:
+            Closed: It has ended.
+            WireError: It said something that makes no sense.
+        """
+        news: list[News] = []
+        for frame in self.channel.receive():
+            parts = [part for part in frame.parts if part is not None]
+            if frame.kind == _wire.RESULTS:
+                ordinal, count, seconds, parcels = _codec.unpack(parts[:1])
+                values = (parcels, parts[1:])
+                for first, stop in self._settle(ordinal, ordinal + count):
+                    news.append(News(frame.kind, first, stop, values, seconds))
+            elif frame.kind == _wire.FAILED:
+                ordinal, fatal = _codec.unpack(parts[:1])
+                for first, stop in self._settle(ordinal, ordinal + 1):
+                    news.append(News(frame.kind, first, stop, (parts[1], fatal)))
+            elif frame.kind == _wire.DROPPED:
+                begin, end = _codec.unpack(parts)
+                news += [News(frame.kind, *span) for span in self._settle(begin, end)]
+            elif frame.kind == _wire.READY:
+                self.ready = True
+                self.pid = _codec.unpack(parts)
+                news.append(News(frame.kind))
+            elif frame.kind == _wire.LEAVING:
+                self.left = True
+            elif frame.kind == _wire.SETUP_FAILED:
+                self.refusal = _failure.unpack(parts[0])
+            elif frame.kind == _wire.OUTPUT:
+                news.append(News(frame.kind, payload=(_codec.unpack(parts[:1]), bytes(parts[1]))))
+            else:
+                news.append(News(frame.kind, payload=parts[0] if parts else None))
+        return news
+
+    def obituary(self, whole: str | None) -> tuple[int | None, bool, Exception]:
+        """After its end: the index it was at, whether it left in order, and what the end looks like.
+
+        `whole` is the name of a call that is itself what runs, so that no item needs to be named.
+        """
+        running, _ = self.running()
+        if not self.child.wait(NEWS if not self.left else 0):
+            self.kill("connection")  # it has shut its socket, or the server is gone
+            self.child.wait(NEWS)
+        return running, self.left, self._death(running, whole)
+
+    def _death(self, running: int | None, whole: str | None) -> Exception:
+        code = self.child.exitcode
+        signal = signal_name(-code) if code is not None and code < 0 else None
+        how = (
+            f"was ended by {signal}"
+            if signal
+            else f"ended with exit code {code}"
+            if code is not None
+            else "ended"
+        )
+        if self.reason == "memory":
+            how += ", because its memory passed memory_limit"
+        if not self.ready:
+            error = WorkerStartError(f"a worker process {how} while it was starting")
+            if self.refusal is not None:
+                error = WorkerStartError(f"the initializer raised {self.refusal!r}")
+                error.__cause__ = self.refusal
+            elif getattr(self.child, "errno", 0):
+                import os  # noqa: PLC0415
+
+                error = WorkerStartError(f"no worker can be forked: {os.strerror(self.child.errno)}")  # type: ignore[attr-defined]
+            return error
+        at = "" if running is None else f" while running {whole or f'item {running}'}"
+        return WorkerDied(
+            f"worker process {self.pid} {how}{at}",
+            index=None if whole else running,
+            exitcode=code,
+            signal=signal,
+            pid=self.pid,
+            reason=self.reason or ("signal" if signal else "exit" if code is not None else "unknown"),
+        )
+
+    def close(self) -> None:
+        """Give up what belongs to this end."""
+        self.channel.close()
+        self._cell.close()

@@ -1,0 +1,336 @@
+"""Runs a call on worker processes: the only place with `select` and the clock.
+
+    plan ──commands──► this ──frames──► a worker's socket
+      ▲                  │ ▲
+      └────events────────┘ └──frames── a worker's socket        (one `poll` over all of them)
+
+The calling thread does all of it. Nothing here blocks but `poll`, which waits no longer than the plan's
+deadline: sockets are non-blocking, each worker has a buffer for what it is to be sent and one for what
+it has said so far. Half a frame followed by end-of-file is "this worker is gone".
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import time
+
+from . import _codec, _failure, _wire
+from ._channel import Closed
+from ._drive import Drive
+from ._errors import ItemTimeout, SerializationError, WorkerStartError
+from ._plan._vocabulary import GaveBack, Recall, Stop, WorkerGone, WorkerReady
+from ._stock import ambience, show
+from ._wire import WireError
+from ._worker import resident
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ._link import Link, News, Task
+    from ._stock import Stock
+
+#: Seconds that workers get to end an item whose result nobody wants, before they are killed. Most items
+#: are shorter, and a warm worker (its imports, its caches) is worth that much.
+MERCY = 0.05
+
+#: Seconds between two looks at the memory of busy workers, where there is a limit.
+_MEMORY_LOOK = 0.1
+
+
+class Wake:
+    """Lets another thread end this one's wait."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
+        os.set_blocking(self._write, False)
+
+    def fileno(self) -> int:
+        return self._read
+
+    def set(self) -> None:
+        try:
+            os.write(self._write, b"\0")
+        except BlockingIOError:
+            pass  # full: it will wake all the same
+
+    def clear(self) -> None:
+        try:
+            os.read(self._read, 4096)
+        except BlockingIOError:
+            pass
+
+    def close(self) -> None:
+        os.close(self._read)
+        os.close(self._write)
+
+
+class ProcessDrive(Drive):
+    """A call on leased worker processes."""
+
+    def __init__(self, stock: Stock, task: Task, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.side_by_side = self.plan.rules.workers
+        self._stock = stock
+        self._task = task
+        self._ambience = ambience()
+        self._links: dict[int, Link] = {}  # by the plan's number
+        self._workers: dict[int, int] = {}  # the plan's number by descriptor
+        self._wanted: list[int] = []  # asked for, and not leased yet
+        self._offered: list[Link] = []  # came free meanwhile; appended by other threads
+        self._wake: Wake | None = None
+        self._poller = select.poll()
+        self._writing: set[int] = set()  # descriptors that are polled for writing, too
+        self._look_at_memory = math.inf if stock.kind.memory_limit is None else 0.0
+
+    # --- workers ------------------------------------------------------------------------------------
+
+    def start_worker(self, worker: int) -> None:
+        """See `Drive`."""
+        if self._wake is None and self._stock.limit is not None:
+            self._wake = Wake()
+            self._poller.register(self._wake.fileno(), select.POLLIN)
+        try:
+            link = self._stock.lease(self)
+        except OSError as error:
+            failure = WorkerStartError(f"no worker process can be started: {error}")
+            failure.__cause__ = error
+            self.feed(WorkerGone(time.monotonic(), worker, None, failure))
+            return
+        if link is None:
+            self._wanted.append(worker)
+        else:
+            self._adopt(worker, link)
+
+    def offer(self, link: Link) -> None:
+        """Take a worker that has come free; called in any thread."""
+        self._offered.append(link)
+        if self._wake is not None:
+            self._wake.set()
+
+    def _adopt(self, worker: int, link: Link) -> None:
+        self._links[worker] = link
+        self._workers[link.channel.fileno()] = worker
+        self._poller.register(link.channel.fileno(), select.POLLIN)
+        link.begin(self._task, self._ambience)
+        if link.ready:
+            self.feed(WorkerReady(time.monotonic(), worker))
+        else:
+            self._sent(link)
+
+    def _forget(self, worker: int) -> Link:
+        link = self._links.pop(worker)
+        fd = link.channel.fileno()
+        self._poller.unregister(fd)
+        self._writing.discard(fd)
+        del self._workers[fd]
+        return link
+
+    def release_worker(self, worker: int, *, spent: bool) -> None:  # noqa: ARG002 -- the link knows
+        """See `Drive`."""
+        self._stock.give_back(self._forget(worker))
+
+    def kill_worker(self, worker: int, overdue: int | None) -> None:
+        """See `Drive`."""
+        link = self._links[worker]
+        link.overdue = overdue
+        link.kill("timeout" if overdue is not None else "unwanted")
+
+    # --- items --------------------------------------------------------------------------------------
+
+    def send(self, worker: int, first: int, stop: int) -> None:
+        """See `Drive`."""
+        link = self._links[worker]
+        began = time.perf_counter()
+        before = link.channel.queued
+        link.send(first, self.intake.values(first, stop))
+        self.spent.chunks += 1
+        self.spent.sent += link.channel.queued - before
+        self.spent.pickling += time.perf_counter() - began
+        self._sent(link)
+
+    def _sent(self, link: Link) -> None:
+        """Flush, and ask to be told when more can be sent, if there is more."""
+        link.flush()
+        fd = link.channel.fileno()
+        if link.channel.sending != (fd in self._writing):
+            self._poller.register(
+                fd, select.POLLIN | (select.POLLOUT if link.channel.sending else 0)
+            )
+            self._writing ^= {fd}
+
+    def take_back(self, worker: int) -> list[tuple[int, int]]:
+        """See `Drive`."""
+        return self._links[worker].take_back()
+
+    def running(self, worker: int) -> tuple[int | None, float]:
+        """See `Drive`."""
+        index, since = self._links[worker].running()
+        return (index if since else None), since
+
+    # --- waiting ------------------------------------------------------------------------------------
+
+    def wait(self, until: float) -> None:
+        """See `Drive`."""
+        until = min(until, self._look_at_memory)
+        milliseconds = None
+        if until < math.inf:
+            milliseconds = max(0, math.ceil((until - time.monotonic()) * 1000))
+        began = time.perf_counter()
+        happened = self._poller.poll(milliseconds)
+        self.spent.waiting += time.perf_counter() - began
+        for fd, event in happened:
+            worker = self._workers.get(fd)
+            if worker is None:
+                self._welcome()
+            elif event & ~select.POLLOUT:
+                self._hear(worker)
+            else:
+                self._sent(self._links[worker])
+        if self._stock.wanted and not self._wanted:
+            self.feed(Recall(time.monotonic()))
+        if time.monotonic() >= self._look_at_memory:
+            self._check_memory()
+
+    def descriptors(self) -> list[tuple[int, bool]]:
+        """What `wait` waits for: descriptors, and whether for writing, too."""
+        fds = [(fd, fd in self._writing) for fd in self._workers]
+        return fds if self._wake is None else [*fds, (self._wake.fileno(), False)]
+
+    def _welcome(self) -> None:
+        """Take in the workers that came free."""
+        assert self._wake is not None
+        self._wake.clear()
+        while self._offered and self._wanted:
+            self._adopt(self._wanted.pop(0), self._offered.pop(0))
+        while self._offered:
+            self._stock.give_back(self._offered.pop(0))
+
+    def _hear(self, worker: int) -> None:
+        link = self._links[worker]
+        try:
+            for news in link.hear():
+                HEARD[news.kind](self, worker, news)
+        except (Closed, WireError):
+            self._lost(worker)
+
+    def _lost(self, worker: int) -> None:
+        """A worker has ended, or can no longer be understood."""
+        link = self._forget(worker)
+        running, orderly, error = link.obituary(None if self._numbered else self.name)
+        if link.overdue is not None and running == link.overdue:
+            seconds = self.plan.rules.item_timeout or 0.0
+            error = ItemTimeout(
+                f"item {running} ran longer than {seconds:g} s and was stopped",
+                index=link.overdue,
+                seconds=seconds,
+            )
+        self._stock.discard(link)
+        again = self.may_retry(error)
+        now = time.monotonic()
+        self.feed(WorkerGone(now, worker, running, error, again=again, orderly=orderly))
+
+    # --- what workers say ---------------------------------------------------------------------------
+
+    def _heard_ready(self, worker: int, _news: News) -> None:
+        self.feed(WorkerReady(time.monotonic(), worker))
+
+    def _heard_results(self, worker: int, news: News) -> None:
+        parcels, parts = news.payload
+        self.spent.received += sum(len(part) for part in parts)
+        values = _codec.unbundle(parcels, parts)
+        if len(values) != news.stop - news.first:
+            msg = "a worker has reported what it did not hold"
+            raise WireError(msg)
+        self.took(worker, news.first, values, news.seconds)
+
+    def _heard_failure(self, worker: int, news: News) -> None:
+        data, fatal = news.payload
+        self.failed(worker, news.first, _failure.unpack(data), fatal=fatal)
+
+    def _heard_drop(self, worker: int, news: News) -> None:
+        self.feed(GaveBack(time.monotonic(), worker, [(news.first, news.stop)]))
+
+    def _heard_call_failed(self, _worker: int, news: News) -> None:
+        error = _failure.unpack(news.payload)
+        made = SerializationError(
+            f"the function of {self.name} cannot be loaded in a worker: "
+            f"{type(error).__name__}: {error}"
+        )
+        made.__cause__ = error
+        self.feed(Stop(time.monotonic(), made))
+
+    def _heard_output(self, _worker: int, news: News) -> None:
+        show(news.payload)
+
+    # --- memory -------------------------------------------------------------------------------------
+
+    def _check_memory(self) -> None:
+        """Kill workers that hold more than they may."""
+        limit = self._stock.kind.memory_limit
+        assert limit is not None
+        for link in self._links.values():
+            if link.pid is not None and not link.idle and resident(link.pid) > limit:
+                link.kill("memory")
+        self._look_at_memory = time.monotonic() + _MEMORY_LOOK
+
+    # --- the end ------------------------------------------------------------------------------------
+
+    def close(self, *, abrupt: bool) -> None:
+        """See `Drive`."""
+        try:
+            if not abrupt:
+                self._calm_down()
+        finally:
+            for link in self._stock.leave(self):
+                if abrupt or not link.idle:
+                    link.kill("cancelled")
+                    link.child.wait(2.0)
+                    self._stock.discard(link)
+                else:
+                    self._stock.give_back(link)
+            self._links.clear()
+            self._workers.clear()
+            self._wanted.clear()
+            self._offered.clear()
+            if self._wake is not None:
+                self._wake.close()
+                self._wake = None
+
+    def _calm_down(self) -> None:
+        """Take back what has not begun, and give what runs a moment to end."""
+        for link in self._links.values():
+            link.take_back()
+        until = time.monotonic() + MERCY
+        while any(not link.idle for link in self._links.values()):
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            for fd, _ in self._poller.poll(math.ceil(left * 1000)):
+                worker = self._workers.get(fd)
+                if worker is None:
+                    self._welcome()
+                    continue
+                link = self._links[worker]
+                try:
+                    for news in link.hear():
+                        if news.kind == _wire.OUTPUT:
+                            show(news.payload)
+                    link.flush()
+                except (Closed, WireError):
+                    self._forget(worker)
+                    link.child.wait(2.0)
+                    self._stock.discard(link)
+
+
+HEARD = {
+    _wire.READY: ProcessDrive._heard_ready,
+    _wire.RESULTS: ProcessDrive._heard_results,
+    _wire.FAILED: ProcessDrive._heard_failure,
+    _wire.DROPPED: ProcessDrive._heard_drop,
+    _wire.CALL_FAILED: ProcessDrive._heard_call_failed,
+    _wire.OUTPUT: ProcessDrive._heard_output,
+}

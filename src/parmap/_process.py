@@ -1,0 +1,461 @@
+"""Starts, kills and reaps processes, and says how one ended.
+
+Four ways to start a worker, behind one interface (`Child`): forked from the clean server (the default),
+forked from the caller, a fresh interpreter, or through `multiprocessing.Process`, whose objects (locks,
+queues, pipes) can be handed over only while one of its processes is being started.
+"""
+
+from __future__ import annotations
+
+import _signal
+import _socket
+import _thread
+import os
+import select
+import sys
+import time
+
+from . import _codec, _wire
+from ._channel import Channel, Closed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+#: Seconds to wait for the news of an end that must have happened.
+NEWS = 2.0
+
+#: Between two looks at a child where the system offers nothing to wait on.
+_NAP = 0.002
+
+
+class Child:
+    """A process that was started here."""
+
+    exitcode: int | None = None  # negative: the number of a signal
+    pid: int | None = None
+
+    def kill(self, signal: int) -> None:
+        """Send a signal to its process group, if it still runs."""
+        raise NotImplementedError
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for its end; whether it has ended and is reaped."""
+        raise NotImplementedError
+
+
+# --- the clean server -------------------------------------------------------------------------------
+
+
+class Server:
+    """The caller's end of a clean server; any thread may use it."""
+
+    def __init__(self, preload: Sequence[str], lifeline: int) -> None:
+        ours, theirs = _socket.socketpair()
+        try:
+            program = f"s.main({theirs.fileno()}, {lifeline}, {list(preload)!r})"
+            self.pid = _spawn("_server", program, [theirs.fileno(), lifeline])
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        ours.setblocking(False)  # noqa: FBT003
+        self._channel = Channel(ours)
+        self._lock = _thread.allocate_lock()
+        self._children: dict[int, Forked] = {}
+        self._tokens = 0
+        self.gone = False
+
+    def fork(self, sock: int, cell: int) -> Forked:
+        """Ask for a worker with these descriptors; it says itself when it is there.
+
+        Raises:
+            OSError: The server is gone.
+        """
+        with self._lock:
+            self._tokens += 1
+            child = Forked(self, self._tokens)
+            self._children[child.token] = child
+            request = [_codec.pack_plain((child.token, 0))]
+            try:
+                _write_when_possible(self._channel.sock)
+                self._channel.queue_fds(_wire.FORK, request, [sock, cell])
+            except (Closed, OSError) as error:
+                self.gone = True
+                msg = "the clean server has ended"
+                raise OSError(msg) from error
+        return child
+
+    def signal(self, child: Forked, signal: int) -> None:
+        """Have the server signal a worker: it alone knows that the pid still is that worker's."""
+        with self._lock:
+            if self.gone or child.exitcode is not None:
+                return
+            try:
+                self._channel.queue(_wire.KILL, [_codec.pack_plain((child.token, signal))])
+                _write_when_possible(self._channel.sock)
+                self._channel.flush()
+            except (Closed, OSError):
+                self.gone = True
+
+    def listen(self, child: Forked, seconds: float) -> bool:
+        """Take in news of ended workers until there is some of this one."""
+        until = time.monotonic() + seconds
+        poller = select.poll()
+        with self._lock:
+            while child.token in self._children and not self.gone:
+                left = until - time.monotonic()
+                poller.register(self._channel.fileno(), select.POLLIN)
+                if not poller.poll(max(0, left * 1000)):
+                    return False
+                try:
+                    frames = self._channel.receive()
+                except (Closed, _wire.WireError):
+                    self.gone = True
+                    break
+                for frame in frames:
+                    token, exitcode, error = _codec.unpack([p for p in frame.parts if p is not None])
+                    ended = self._children.pop(token)
+                    ended.exitcode, ended.errno = exitcode, error
+        return child.token not in self._children
+
+    def close(self) -> None:
+        """End the server, and with it every worker that it still has."""
+        self.gone = True
+        self._channel.close()
+        if not _reap(self.pid, NEWS)[0]:
+            os.kill(self.pid, _signal.SIGKILL)
+            _reap(self.pid, NEWS)
+
+    def abandon(self) -> None:
+        """Forget it, in a forked child of the caller: it is the parent's."""
+        self.gone = True
+        self._channel.close()
+
+
+class Forked(Child):
+    """A worker forked from the clean server."""
+
+    def __init__(self, server: Server, token: int) -> None:
+        self._server = server
+        self.token = token
+        self.errno = 0  # why it could not be forked
+
+    def kill(self, signal: int) -> None:
+        """See `Child`."""
+        self._server.signal(self, signal)
+
+    def wait(self, seconds: float) -> bool:
+        """See `Child`."""
+        return self._server.listen(self, seconds)
+
+
+# --- our own children --------------------------------------------------------------------------------
+
+
+class Own(Child):
+    """A child of the caller itself."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid: int = pid
+        self._reaped = False
+
+    def kill(self, signal: int) -> None:
+        """See `Child`."""
+        if not self._reaped:
+            for send in (os.killpg, os.kill):
+                try:
+                    send(self.pid, signal)
+                except (ProcessLookupError, PermissionError):
+                    continue  # it has not got its own group yet, or is gone
+
+    def wait(self, seconds: float) -> bool:
+        """See `Child`."""
+        if not self._reaped:
+            self._reaped, self.exitcode = _reap(self.pid, seconds)
+            if self._reaped and self.exitcode:
+                try:
+                    os.killpg(self.pid, _signal.SIGKILL)  # what it started must not outlive it
+                except (ProcessLookupError, PermissionError):
+                    pass
+        return self._reaped
+
+
+def fork(run: Callable[[], None]) -> Own:
+    """Fork the caller; the child calls `run` and ends."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()  # or the child would print what waits in the buffer again
+        except (AttributeError, OSError, ValueError):
+            pass  # no stream, or a closed one
+    pid = os.fork()
+    if pid:
+        return Own(pid)
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+        run()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def spawn(sock: int, cell: int, lifeline: int) -> Own:
+    """Start a fresh interpreter as a worker."""
+    program = f"s.main({sock}, {cell}, {lifeline})"
+    return Own(_spawn("_worker", program, [sock, cell, lifeline]))
+
+
+def _spawn(module: str, program: str, fds: Sequence[int]) -> int:
+    """Start an interpreter that runs `program`, with `s` our module of that name."""
+    package = os.path.dirname(os.path.abspath(__file__))
+    code = (
+        f"import sys; sys.path.insert(0, {os.path.dirname(package)!r}); "
+        f"import {__package__}.{module} as s; del sys.path[0]; {program}"
+    )
+    arguments = [sys.executable, *_interpreter_flags(), "-c", code]
+    actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
+    actions += [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in fds]  # which makes it inheritable there
+    environment = {**os.environ, "PYTHONHASHSEED": _hash_seed()}
+    return os.posix_spawn(
+        sys.executable,
+        arguments,
+        environment,
+        file_actions=actions,
+        setpgroup=0,
+        setsigdef=[_signal.SIGINT, _signal.SIGTERM, _signal.SIGCHLD, _signal.SIGPIPE],
+        setsigmask=[],
+    )
+
+
+_seed: str = ""
+
+
+def _hash_seed() -> str:
+    """One hash seed for all workers: the caller's, where it was chosen."""
+    global _seed  # noqa: PLW0603 -- drawn once in each process
+    if not _seed:
+        given = os.environ.get("PYTHONHASHSEED", "random")
+        _seed = str(int.from_bytes(os.urandom(4), "big")) if given in ("", "random") else given
+    return _seed
+
+
+def _interpreter_flags() -> list[str]:
+    """The options that this interpreter was started with, for another like it."""
+    flags = ["-P"]  # the directory of a `-c` program, which is the current one, is not for imports
+    letters = {
+        "isolated": "I",
+        "no_site": "S",
+        "no_user_site": "s",
+        "ignore_environment": "E",
+        "dont_write_bytecode": "B",
+        "verbose": "v",
+        "bytes_warning": "b",
+    }
+    for name, letter in letters.items():
+        if getattr(sys.flags, name):
+            flags.append("-" + letter * getattr(sys.flags, name))
+    if sys.flags.optimize:
+        flags.append("-" + "O" * sys.flags.optimize)
+    flags += [f"-W{option}" for option in sys.warnoptions]
+    for name, value in getattr(sys, "_xoptions", {}).items():
+        flags += ["-X", name if value is True else f"{name}={value}"]
+    return flags
+
+
+def _reap(pid: int, seconds: float) -> tuple[bool, int | None]:
+    """Wait for our child `pid`: whether it has ended, and its exit code where it is known."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            return True, None  # somebody else, such as a SIGCHLD handler, has reaped it
+        if ended:
+            return True, os.waitstatus_to_exitcode(status)
+        left = until - time.monotonic()
+        if left <= 0:
+            return False, None
+        _wait_for(pid, left)
+
+
+def _wait_for(pid: int, seconds: float) -> None:
+    if hasattr(os, "pidfd_open"):
+        try:
+            fd = os.pidfd_open(pid)
+        except OSError:
+            pass  # an old kernel, or no descriptor left
+        else:
+            try:
+                poller = select.poll()
+                poller.register(fd, select.POLLIN)
+                poller.poll(seconds * 1000)
+            finally:
+                os.close(fd)
+            return
+    time.sleep(min(_NAP, seconds))
+
+
+def _write_when_possible(sock: _socket.socket) -> None:
+    """Wait until the server can be told something: it is never busy for long."""
+    poller = select.poll()
+    poller.register(sock.fileno(), select.POLLOUT)
+    if not poller.poll(NEWS * 1000):
+        raise TimeoutError
+
+
+def signal_name(number: int) -> str:
+    """The name of a signal, such as "SIGKILL"."""
+    import signal  # noqa: PLC0415 -- only to name an end
+
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+# --- through multiprocessing --------------------------------------------------------------------------
+
+
+class Multiprocessing(Child):
+    """A `multiprocessing.Process`."""
+
+    def __init__(self, process: Any) -> None:
+        self._process = process
+        self.pid = process.pid
+
+    def kill(self, signal: int) -> None:
+        """See `Child`."""
+        assert self.pid is not None
+        if self._process.exitcode is None:
+            for send in (os.killpg, os.kill):
+                try:
+                    send(self.pid, signal)
+                except (ProcessLookupError, PermissionError):
+                    continue  # it has not got its own group yet, or is gone
+
+    def wait(self, seconds: float) -> bool:
+        """See `Child`."""
+        self._process.join(seconds)
+        self.exitcode = self._process.exitcode
+        return self.exitcode is not None
+
+
+def launcher(start_method: str | None, carried: Any) -> Callable[..., Child] | None:
+    """How to start a process that is to carry this, where none of our own ways can hand it over."""
+    if "multiprocessing.context" not in sys.modules:
+        return None
+    from . import _cloud  # noqa: PLC0415 -- dear, and only for programs that use multiprocessing
+
+    if not _cloud.holds_process_objects(carried):
+        return None
+    import multiprocessing  # noqa: PLC0415
+
+    # The objects of its default context can be handed over by that context's own start method alone.
+    method = start_method or multiprocessing.get_context().get_start_method()
+    method = "fork" if method == "fork" else "spawn"  # its fork server may import `__main__`
+
+    def launch(sock: int, cell: int, lifeline: int, ours: int, name: str) -> Child:
+        return start_multiprocessing(method, carried, sock, cell, lifeline, ours, name)
+
+    return launch
+
+
+def start_multiprocessing(  # noqa: PLR0913 -- what a worker is started with
+    method: str, carried: Any, sock: int, cell: int, lifeline: int, ours: int, name: str
+) -> Multiprocessing:
+    """Start a worker through `multiprocessing`, which alone can hand its objects over.
+
+    Its fresh interpreters would import the caller's `__main__`; so while one is being described, a
+    stand-in takes the place of `__main__` which has all of its attributes but those that say where it
+    came from.
+    """
+    import multiprocessing  # noqa: PLC0415 -- dear
+
+    context: Any = multiprocessing.get_context(method)
+    if method == "fork":
+        target, arguments = _be_forked_worker, (carried, sock, cell, lifeline, ours)
+        process = context.Process(target=target, args=arguments, name=name)
+        process.start()
+        return Multiprocessing(process)
+    arguments = (_Carrier(carried), *map(_Descriptor, (sock, cell, lifeline)))
+    process = context.Process(target=_be_spawned_worker, args=arguments, name=name)
+    with _main_lock:
+        real = sys.modules["__main__"]
+        sys.modules["__main__"] = _StandIn(real)
+        try:
+            process.start()
+        finally:
+            sys.modules["__main__"] = real
+    return Multiprocessing(process)
+
+
+_main_lock = _thread.allocate_lock()
+
+
+class _StandIn(type(sys)):  # type: ignore[misc]  # the type of modules
+    """`__main__` without an origin; other threads may meet it, and find all else as it was."""
+
+    def __init__(self, real: Any) -> None:
+        super().__init__("__main__")
+        self._real = real
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("__file__", "__path__"):
+            raise AttributeError(name)
+        return getattr(self.__dict__["_real"], name)
+
+
+class _Carrier:
+    """Pickles what it holds the way `multiprocessing` does, and by value where that cannot."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __reduce__(self) -> Any:
+        from . import _cloud  # noqa: PLC0415
+
+        return _carry, (_cloud.dumps_for_process(self.value),)
+
+
+def _carry(data: bytes) -> _Carrier:
+    return _Carrier(_codec.unpack([memoryview(data)]))
+
+
+class _Descriptor:
+    """A descriptor that is handed over while a process is being started."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __reduce__(self) -> Any:
+        from multiprocessing import reduction  # noqa: PLC0415
+
+        return _duplicate, (reduction.DupFd(self.fd),)
+
+
+def _duplicate(handle: Any) -> _Descriptor:
+    return _Descriptor(handle.detach())
+
+
+def _be_forked_worker(carried: Any, sock: int, cell: int, lifeline: int, ours: int) -> None:
+    os.close(ours)
+    _be_worker(carried, sock, cell, lifeline)
+
+
+def _be_spawned_worker(
+    carrier: _Carrier, sock: _Descriptor, cell: _Descriptor, lifeline: _Descriptor
+) -> None:
+    _be_worker(carrier.value, sock.fd, cell.fd, lifeline.fd)
+
+
+def _be_worker(carried: Any, sock: int, cell: int, lifeline: int) -> None:
+    from . import _worker  # noqa: PLC0415
+
+    os.setpgid(0, 0)
+    _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+    _worker.carried = carried
+    _worker.main(sock, cell, lifeline, last=False)

@@ -1,0 +1,473 @@
+"""The live workers of one kind: started, leased to one call at a time, kept warm, ended.
+
+One lock, held only to look at and change the lists: never while something is sent or awaited for long,
+and never while user code runs. A forked child of the caller forgets what is its parent's.
+"""
+
+from __future__ import annotations
+
+import _signal
+import _socket
+import _thread
+import atexit
+import os
+import select
+import time
+
+from . import _ambience, _cell, _codec, _cpus, _memory, _process
+from ._channel import Channel, Closed
+from ._errors import SerializationError
+from ._link import Link
+from ._wire import WireError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, Protocol
+
+    class Tenant(Protocol):
+        """Who leases workers, and can be told that one has become free."""
+
+        side_by_side: int  # how many workers it wants at once
+
+        def offer(self, link: Link) -> None:
+            """Take a worker that was waited for; called in any thread."""
+
+
+#: Seconds that workers get to end by themselves, then after SIGTERM.
+GRACE = 5.0
+GRACE_AFTER_TERM = 1.0
+
+#: Seconds after which a warm worker that nobody uses ends.
+IDLE = 60.0
+
+
+class Kind:
+    """What all workers of a stock have in common."""
+
+    def __init__(  # noqa: PLR0913 -- a record, always built by keyword
+        self,
+        *,
+        start_method: str | None = None,
+        setup: Sequence[Any] = (),
+        preload: Sequence[str] = (),
+        memory_limit: int | None = None,
+        idle_timeout: float | None = IDLE,
+        tasks: int | None = None,
+        name: str = "parmap-worker-{}",
+        item_name: str = "",
+        nested: bool = True,
+        launch: Callable[[int, int, int, int, str], _process.Child] | None = None,
+    ) -> None:
+        self.start_method = start_method or default_start_method()
+        self.setup = setup  # the initializer and its arguments, packed
+        self.preload = preload
+        self.memory_limit = memory_limit
+        self.idle_timeout = idle_timeout
+        self.tasks = tasks  # items after which a worker is replaced
+        self.name = name  # with a place for the worker's number
+        self.item_name = item_name  # if not empty: renamed by the item, with a place for its index
+        self.nested = nested  # calls within them are serial unless they say otherwise
+        self.launch = launch  # starts a process in a way of its own
+
+
+def default_start_method() -> str:
+    """Forked from a clean server where the system can fork, else fresh interpreters."""
+    return "forkserver" if hasattr(os, "fork") else "spawn"
+
+
+class Stock:
+    """Workers of one kind, at most `limit` of them."""
+
+    def __init__(self, kind: Kind, limit: int | None = None) -> None:
+        self.kind = kind
+        self.limit = limit
+        self._lock = _thread.allocate_lock()
+        self._idle: list[Link] = []
+        self._leased: dict[Link, Tenant] = {}
+        self._numbers: set[int] = set()
+        self._waiting: list[Tenant] = []
+        self._ending: list[Link] = []  # told to end, not seen off yet
+        self.closed = False
+        self._server: _process.Server | None = None
+        _registry.remember(self)
+
+    # --- leasing ------------------------------------------------------------------------------------
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits for a worker that others hold."""
+        return bool(self._waiting)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether any of its workers lives."""
+        return bool(self._leased or self._idle or self._ending)
+
+    def warm_up(self) -> None:
+        """Start the clean server, if there is one and it does not run, without waiting for it."""
+        if self.kind.start_method == "forkserver" and self.kind.launch is None:
+            self._clean_server()
+
+    def lease(self, tenant: Tenant) -> Link | None:
+        """A worker for this tenant, perhaps still starting; None: it will be offered one.
+
+        Raises:
+            OSError: No process can be started.
+            RuntimeError: These workers have been shut down.
+        """
+        if self._ending:
+            self.reap(wait=self._is_full())
+        while True:
+            with self._lock:
+                if self.closed:
+                    msg = "cannot schedule new work: this Pool has been shut down"
+                    raise RuntimeError(msg)
+                if not self._idle:
+                    if self._is_full():
+                        self._waiting.append(tenant)
+                        return None
+                    number = next(n for n in range(len(self._numbers) + 1) if n not in self._numbers)
+                    self._numbers.add(number)
+                    break
+                link = min(self._idle, key=lambda link: link.number)
+                self._idle.remove(link)
+                self._leased[link] = tenant
+            if _is_live(link):
+                return link
+            self.discard(link)
+        try:
+            link = self._start(number, tenant.side_by_side)
+        except BaseException:
+            self._numbers.discard(number)
+            raise
+        self._leased[link] = tenant
+        return link
+
+    def _is_full(self) -> bool:
+        return self.limit is not None and len(self._numbers) >= self.limit
+
+    def give_back(self, link: Link) -> None:
+        """Take back a worker that owes nothing."""
+        with self._lock:
+            if self._leased.pop(link, None) is None:
+                return
+            tenant = None
+            if link.tasks_left == 0:
+                self._ending.append(link)
+            elif self._waiting:
+                tenant = self._waiting.pop(0)
+                self._leased[link] = tenant
+            else:
+                self._idle.append(link)
+                return
+        if tenant is not None:
+            tenant.offer(link)
+            return
+        link.end()
+        if self._waiting:
+            self.reap(wait=True)
+
+    def reap(self, *, wait: bool) -> None:
+        """Strike off those of the workers told to end that have; `wait`: all of them."""
+        with self._lock:
+            links, self._ending = self._ending, []
+        if wait:
+            self._see_off(links, GRACE)
+        else:
+            self._ending += _await_ends(links, 0.0, self)
+
+    def discard(self, link: Link) -> None:
+        """Strike a worker off that has ended or is not to be used again."""
+        with self._lock:
+            self._leased.pop(link, None)
+            self._numbers.discard(link.number)
+            waiting = self._waiting[:1]
+            del self._waiting[:1]
+        link.close()
+        for tenant in waiting:
+            # Its place is free: whoever waits may start one.
+            try:
+                fresh = self.lease(tenant)
+            except OSError:
+                continue
+            if fresh is not None:
+                tenant.offer(fresh)
+
+    def leave(self, tenant: Tenant) -> list[Link]:
+        """Forget that a tenant waits; answer what it still holds."""
+        with self._lock:
+            self._waiting = [other for other in self._waiting if other is not tenant]
+            return [link for link, owner in self._leased.items() if owner is tenant]
+
+    # --- starting -----------------------------------------------------------------------------------
+
+    def _start(self, number: int, side_by_side: int) -> Link:
+        ours, theirs = _socket.socketpair()
+        cell_fd = -1
+        try:
+            cell_fd = _memory.anonymous_file(_cell.SIZE)
+            cell = _cell.Cell(cell_fd)
+            child = self._launch(theirs.fileno(), cell_fd, number, ours)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            if cell_fd >= 0:
+                os.close(cell_fd)
+        ours.setblocking(False)  # noqa: FBT003
+        link = Link(number, Channel(ours), cell, child)
+        link.tasks_left = self.kind.tasks
+        share = max(1, _cpus.available_cpus() // side_by_side)
+        hello = {
+            "own": {**_ambience.thread_caps(share), "PARMAP_WORKER": str(number)},
+            "name": self.kind.name.format(number),
+            "idle_timeout": self.kind.idle_timeout,
+            "nested": self.kind.nested,
+            "item_name": self.kind.item_name,
+            "memory_limit": self.kind.memory_limit,
+        }
+        link.hello(hello, ambience(), self.kind.setup)
+        return link
+
+    def _launch(self, sock: int, cell: int, number: int, ours: _socket.socket) -> _process.Child:
+        lifeline = _registry.lifeline()
+        if self.kind.launch is not None:
+            name = self.kind.name.format(number)
+            return self.kind.launch(sock, cell, lifeline, ours.fileno(), name)
+        if self.kind.start_method == "spawn":
+            return _process.spawn(sock, cell, lifeline)
+        if self.kind.start_method == "fork":
+            from . import _worker  # noqa: PLC0415 -- the caller itself is no worker
+
+            def run() -> None:
+                ours.close()
+                _worker.main(sock, cell, lifeline)
+
+            return _process.fork(run)
+        try:
+            return self._clean_server().fork(sock, cell)
+        except OSError:
+            return self._clean_server().fork(sock, cell)  # it had ended: once more, with another
+
+    def _clean_server(self) -> _process.Server:
+        with self._lock:
+            if self._server is None or self._server.gone:
+                self._server = _registry.server(tuple(self.kind.preload))
+            return self._server
+
+    # --- ending -------------------------------------------------------------------------------------
+
+    def _see_off(self, links: Sequence[Link], grace: float) -> None:
+        """Wait for workers that were told to end; ask by SIGTERM, then kill; all side by side."""
+        for seconds, signal in ((grace, None), (GRACE_AFTER_TERM, _signal.SIGTERM)):
+            if signal is not None:
+                for link in links:
+                    link.child.kill(signal)
+            links = _await_ends(links, seconds, self)
+        for link in links:
+            link.kill("shutdown")
+            link.child.wait(_process.NEWS)
+            self.discard(link)
+
+    def close(self, grace: float = GRACE, *, for_good: bool = False) -> None:
+        """End all workers that nobody has leased; `for_good`: no more are started."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+            ending, self._ending = self._ending, []
+            self.closed = self.closed or for_good
+        for link in idle:
+            link.end()
+        self._see_off([*idle, *ending], grace)
+        if for_good:
+            _registry.forget(self)
+
+    def kill_all(self) -> None:
+        """Kill all workers, leased ones included; their tenants find out."""
+        with self._lock:
+            links = [*self._idle, *self._leased, *self._ending]
+        for link in links:
+            link.kill("shutdown")
+
+    def abandon(self) -> None:
+        """In a forked child of the caller: forget everything, touch nobody."""
+        self._lock = _thread.allocate_lock()
+        for link in (*self._idle, *self._leased, *self._ending):
+            link.close()
+        self._idle, self._ending, self._waiting = [], [], []
+        self._leased, self._numbers = {}, set()
+        self._server = None
+
+
+def _is_live(link: Link) -> bool:
+    """Whether a warm worker still is there; takes in what it has said meanwhile."""
+    poller = select.poll()
+    poller.register(link.channel.fileno(), select.POLLIN)
+    try:
+        while poller.poll(0):
+            for news in link.hear():
+                show(news.payload) if news.payload is not None else None
+        return not link.left
+    except (Closed, WireError):
+        return False
+
+
+def _await_ends(links: Sequence[Link], seconds: float, stock: Stock) -> list[Link]:
+    """Wait for workers to end, taking in what they still say; answer those that have not."""
+    until = time.monotonic() + seconds
+    left = {link.channel.fileno(): link for link in links}
+    poller = select.poll()
+    for fd in left:
+        poller.register(fd, select.POLLIN)
+    while left:
+        remaining = until - time.monotonic()
+        if remaining <= 0:
+            break
+        for fd, _ in poller.poll(remaining * 1000):
+            link = left[fd]
+            try:
+                for news in link.hear():
+                    show(news.payload) if news.payload is not None else None
+            except (Closed, WireError):
+                poller.unregister(fd)
+                del left[fd]
+                if link.child.wait(max(0.0, until - time.monotonic())):
+                    stock.discard(link)
+                else:
+                    return [link, *left.values()]
+    return list(left.values())
+
+
+def show(output: tuple[int, bytes]) -> None:
+    """Write what a worker has written to where it belongs here."""
+    import sys  # noqa: PLC0415
+
+    number, data = output
+    stream = sys.stdout if number == 1 else sys.stderr
+    if stream is not None:
+        stream.write(data.decode("utf-8", "replace"))
+        stream.flush()
+
+
+# --- what a call brings along -------------------------------------------------------------------------
+
+_last: tuple[int, dict[str, Any], bytes] = (0, {}, b"")
+
+
+def ambience() -> tuple[int, bytes]:
+    """The caller's surroundings now, packed, with a number that changes when they do."""
+    global _last  # noqa: PLW0603 -- compared with the last call's, whichever thread made it
+    found = _ambience.gather()
+    last = _last
+    if found != last[1]:
+        try:
+            packed = _codec.pack(found, copy=False).parts[0]
+        except SerializationError:
+            found["filters"] = []  # a category that cannot travel: better no filters than no call
+            packed = _codec.pack(found, copy=False).parts[0]
+        last = _last = (last[0] + 1, found, bytes(packed))
+    return last[0], last[2]
+
+
+# --- everything of this process ----------------------------------------------------------------------
+
+
+class _Registry:
+    """All stocks and clean servers of this process, so that its end and its forks find them."""
+
+    def __init__(self) -> None:
+        self._lock = _thread.allocate_lock()
+        self._stocks: list[Stock] = []
+        self._servers: dict[tuple[str, ...], _process.Server] = {}
+        self._lifeline: tuple[int, int] | None = None
+        self._hooked = False
+
+    def remember(self, stock: Stock) -> None:
+        with self._lock:
+            self._stocks.append(stock)
+            if not self._hooked:
+                self._hooked = True
+                os.register_at_fork(after_in_child=self._abandon)
+                atexit.register(self.end)
+
+    def forget(self, stock: Stock) -> None:
+        with self._lock:
+            self._stocks = [other for other in self._stocks if other is not stock]
+
+    def lifeline(self) -> int:
+        """The reading end of a pipe whose other end only this process holds."""
+        with self._lock:
+            if self._lifeline is None:
+                self._lifeline = os.pipe()
+            return self._lifeline[0]
+
+    def server(self, preload: tuple[str, ...]) -> _process.Server:
+        """The clean server that has imported these modules."""
+        lifeline = self.lifeline()
+        with self._lock:
+            found = self._servers.get(preload)
+            if found is None or found.gone:
+                if found is not None:
+                    found.close()
+                found = self._servers[preload] = _process.Server(preload, lifeline)
+            return found
+
+    def end(self) -> None:
+        """End all workers that nobody uses; then the servers, unless some are in use."""
+        for stock in list(self._stocks):
+            stock.close()
+        with self._lock:
+            if any(stock.in_use for stock in self._stocks):
+                return
+            servers, self._servers = self._servers, {}
+            lifeline, self._lifeline = self._lifeline, None
+        for server in servers.values():
+            server.close()
+        for fd in lifeline or ():
+            os.close(fd)
+
+    def _abandon(self) -> None:
+        self._lock = _thread.allocate_lock()
+        for stock in self._stocks:
+            stock.abandon()
+        for server in self._servers.values():
+            server.abandon()
+        self._servers = {}
+        if self._lifeline is not None:
+            # The writing end must close, or workers would outlive the caller while this child lives.
+            # The other end stays: this child may be about to be a worker.
+            os.close(self._lifeline[1])
+            self._lifeline = None
+
+
+_registry = _Registry()
+
+
+def shutdown() -> None:
+    """End the warm workers; the next call starts new ones.
+
+    They end in order: their `atexit` handlers run. It is done at the exit of the program as well, so
+    there is seldom a need to call it. Workers that run something for another thread are left alone.
+
+    Example:
+        >>> import parmap
+        >>> parmap.parallel_map(abs, [-1, 2])
+        [1, 2]
+        >>> parmap.shutdown()
+    """
+    _registry.end()
+
+
+shutdown.__module__ = "parmap"
+
+
+_default: Stock | None = None
+
+
+def default() -> Stock:
+    """The warm workers shared by all calls of this process."""
+    global _default  # noqa: PLW0603 -- made on first use
+    if _default is None:
+        _default = Stock(Kind())
+    return _default

@@ -1,0 +1,148 @@
+"""Bytes to frames and back. Knows neither pickle nor sockets.
+
+A frame is a kind and some parts, each a run of bytes:
+
+    magic (1 byte) · kind (1) · reserved (2) · number of parts (4) · a length for each part (8 each) · parts
+
+A length with `ELSEWHERE` set belongs to a part that does not follow in the stream: it travels beside
+it, in memory whose descriptor comes along (`_channel`). Any split of the stream gives the same frames.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Kinds. A value that a user returns is never one of these: it is always inside a part.
+HELLO = 1  # to a worker: who it is, what it is to set up
+READY = 2  # from a worker: set up; its pid
+SETUP_FAILED = 3  # from a worker: its initializer raised
+CALL = 4  # to a worker: a function and what the call brings along
+CALL_FAILED = 5  # from a worker: the function cannot be loaded there
+ITEMS = 6  # to a worker: items of that call
+RESULTS = 7  # from a worker: results, in order
+FAILED = 8  # from a worker: an item's exception
+DROPPED = 9  # from a worker: items that it will not run
+OUTPUT = 10  # from a worker: text for a standard stream
+LEAVING = 11  # from a worker: it ends of its own accord; nothing follows
+END = 12  # to a worker: no more calls
+FORK = 13  # to the clean server: a worker, please; descriptors come along
+KILL = 14  # to the clean server: signal a worker's process group
+STARTED = 15  # from the clean server: a worker's pid, or an errno
+EXITED = 16  # from the clean server: a worker's exit status
+KINDS = frozenset(range(HELLO, EXITED + 1))
+
+MAGIC = 0xA7
+ELSEWHERE = 1 << 63
+
+_HEAD = Struct("<BBxxI")
+_MOST_PARTS = 1 << 24
+_LONGEST = 1 << 46  # more than any machine has: such a length is no length of ours
+
+#: Bytes asked of the system at once. Bodies longer than this are received in place, uncopied.
+SCRATCH = 1 << 16
+
+
+class WireError(Exception):
+    """The stream holds something that is not a frame."""
+
+
+class Frame:
+    """A kind and its parts; `beside` are the lengths of those that travel beside the stream."""
+
+    __slots__ = ("beside", "kind", "parts")
+
+    def __init__(self, kind: int, parts: list[memoryview | None], beside: list[int]) -> None:
+        self.kind = kind
+        self.parts = parts  # None: to be filled in from beside the stream, in order
+        self.beside = beside
+
+
+def head(kind: int, lengths: Sequence[int]) -> bytes:
+    """What precedes the parts of a frame; lengths may carry `ELSEWHERE`."""
+    count = len(lengths)
+    return _HEAD.pack(MAGIC, kind, count) + Struct(f"<{count}Q").pack(*lengths)
+
+
+class Decoder:
+    """Puts frames together. Write received bytes into `space()`, then say how many with `put()`."""
+
+    __slots__ = ("_body", "_filled", "_kind", "_lengths", "_pending", "_scratch")
+
+    def __init__(self) -> None:
+        self._scratch = memoryview(bytearray(SCRATCH))
+        self._pending = b""  # received, but not a whole frame yet
+        self._body: memoryview | None = None  # a large body, received in place
+        self._filled = 0
+        self._kind = 0
+        self._lengths: tuple[int, ...] = ()
+
+    def space(self) -> memoryview:
+        """Where the next bytes are to be put."""
+        return self._scratch if self._body is None else self._body[self._filled :]
+
+    @property
+    def midway(self) -> bool:
+        """Whether the stream stands inside a frame."""
+        return bool(self._pending) or self._body is not None
+
+    def put(self, count: int) -> list[Frame]:
+        """Take in `count` bytes that stand in `space()`; answer the frames that are now whole."""
+        if self._body is not None:
+            self._filled += count
+            if self._filled < len(self._body):
+                return []
+            body, self._body = self._body, None
+            return [_cut(self._kind, self._lengths, body)]
+        data = self._pending + bytes(self._scratch[:count])
+        frames: list[Frame] = []
+        at = 0
+        while len(data) - at >= _HEAD.size:
+            after = self._parse_head(data, at)
+            if after is None:
+                break
+            size = sum(length for length in self._lengths if length < ELSEWHERE)
+            if len(data) - after < size:
+                if size > SCRATCH:
+                    self._body = memoryview(bytearray(size))
+                    self._filled = len(data) - after
+                    self._body[: self._filled] = data[after:]
+                    at = len(data)
+                break
+            at = after + size
+            frames.append(_cut(self._kind, self._lengths, memoryview(data)[after:at]))
+        self._pending = data[at:]
+        return frames
+
+    def _parse_head(self, data: bytes, at: int) -> int | None:
+        """Read a frame's head into the state; answer where its body begins, None if it is cut."""
+        magic, kind, count = _HEAD.unpack_from(data, at)
+        if magic != MAGIC or kind not in KINDS or count > _MOST_PARTS:
+            msg = f"not a frame: {data[at : at + _HEAD.size].hex()}"
+            raise WireError(msg)
+        at += _HEAD.size
+        if len(data) - at < 8 * count:
+            return None
+        self._kind = kind
+        self._lengths = Struct(f"<{count}Q").unpack_from(data, at)
+        if any(length & ~ELSEWHERE > _LONGEST for length in self._lengths):
+            msg = f"not a frame: a part of {max(self._lengths)} bytes"
+            raise WireError(msg)
+        return at + 8 * count
+
+
+def _cut(kind: int, lengths: Sequence[int], body: memoryview) -> Frame:
+    parts: list[memoryview | None] = []
+    beside: list[int] = []
+    at = 0
+    for length in lengths:
+        if length & ELSEWHERE:
+            parts.append(None)
+            beside.append(length & ~ELSEWHERE)
+        else:
+            parts.append(body[at : at + length])
+            at += length
+    return Frame(kind, parts, beside)

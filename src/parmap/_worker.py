@@ -1,0 +1,435 @@
+"""What runs in a worker: reads calls and items, runs them, sends results.
+
+One thread, one socket, and no decisions: which items to run, for how long and what a failure means is
+the caller's business. Items are run in *runs* of about half a millisecond; between two runs the worker
+sends what it has, if it is time, and finds out whether what it was going to do was taken back.
+"""
+
+from __future__ import annotations
+
+import _signal
+import _socket
+import _thread
+import io
+import os
+import select
+import sys
+import time
+
+from . import _ambience, _cell, _codec, _failure, _identity, _wire
+from ._channel import Channel, Closed
+from ._codec import SCALARS, Packed
+from ._errors import SerializationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+#: Seconds of work after which a worker sends the results that it has.
+SLICE = 0.02
+
+#: Bytes of results after which it does so anyway.
+ENOUGH = 1 << 18
+
+#: Seconds that a run of items should take, and how fast runs may grow.
+RUN = 0.0005
+RUN_GROWTH = 4
+
+#: Functions of submitted tasks that are kept.
+_KNOWN = 16
+
+#: Seconds that a worker whose caller is gone gets to end in order.
+GRACE = 0.5
+
+_AT, _CLAIMED, _SINCE, _LIMIT = _cell.AT, _cell.CLAIMED, _cell.SINCE, _cell.LIMIT
+
+
+def main(sock: int, cell: int, lifeline: int, *, last: bool = True) -> None:
+    """Be a worker until the caller has no more need of it; if this is the `last` thing, end the process."""
+    code = 1
+    try:
+        _die_with(lifeline)
+        mapped = _cell.Cell(cell)
+        os.close(cell)
+        worker = Worker(Channel(_socket.socket(fileno=sock)), mapped)
+        worker.serve()
+        code = 0
+    except Closed:
+        code = 0  # the caller is gone, or wants no more of this worker
+    except BaseException:  # noqa: BLE001 -- a bug of ours: say so where it can be seen, and end
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+    if last:
+        _end(code)
+
+
+def _end(code: int) -> None:
+    """End in order: threads are waited for, `atexit` handlers run, buffers are written."""
+    try:
+        if "threading" in sys.modules:
+            sys.modules["threading"]._shutdown()
+        import atexit  # noqa: PLC0415
+
+        atexit._run_exitfuncs()
+    except BaseException:  # noqa: BLE001 -- a handler's failure is no reason to stay
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+    finally:
+        for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+            try:
+                stream.flush()  # type: ignore[union-attr]
+            except (AttributeError, OSError, ValueError, Closed):
+                pass  # there is none, or nobody listens
+        os._exit(code)
+
+
+def _die_with(lifeline: int) -> None:
+    """End this process and what it has started when the caller is gone, should the server be, too.
+
+    The system itself does it where it can: a signal is sent when the last end of the pipe is closed,
+    whatever this process does then. Elsewhere a thread waits for that.
+    """
+    try:
+        import fcntl  # noqa: PLC0415 -- not on every system
+
+        # Opened anew, since the flag belongs to what all workers would share otherwise.
+        own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
+        fcntl.fcntl(own, fcntl.F_SETOWN, -os.getpgrp() if os.getpgrp() == os.getpid() else os.getpid())
+        fcntl.fcntl(own, 10, _signal.SIGKILL)  # F_SETSIG, which `fcntl` does not name everywhere
+        fcntl.fcntl(own, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
+    except (ImportError, AttributeError, OSError):
+        _thread.start_new_thread(_watch, (lifeline,))
+        return
+    os.close(lifeline)
+    if _is_cut(own):  # before the signal was asked for
+        os._exit(1)
+
+
+def _is_cut(lifeline: int) -> bool:
+    poller = select.poll()
+    poller.register(lifeline, 0)
+    return bool(poller.poll(0))
+
+
+def _watch(lifeline: int) -> None:
+    poller = select.poll()
+    poller.register(lifeline, 0)
+    poller.poll()
+    time.sleep(GRACE)
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, _signal.SIGKILL)
+    os._exit(1)
+
+
+class Worker:
+    """The state of one worker."""
+
+    def __init__(self, channel: Channel, cell: _cell.Cell) -> None:
+        self._channel = channel
+        self._words = cell.words
+        self._lock = _thread.RLock()  # the function's own threads may print
+        self._pid = os.getpid()
+        self._functions: dict[int, Any] = {}
+        self._own: dict[str, str] = {}
+        self._idle_timeout: float | None = None
+        self._memory_limit: int | None = None
+        self._item_name = ""  # what a process that runs one item is called, with a place for its index
+        self._streams: list[io.TextIOWrapper] = []
+        # The call at hand.
+        self._call: Callable[[Any], Any] | None = None
+        self._halts = False  # after a failure, what is above it is not run
+        self._halted = -1  # index of that failure
+        self._timed = False
+        self._run_length = 1
+        # What is done and not yet sent: scalars as they are, all else packed.
+        self._out: list[Any] = []
+        self._out_from = 0  # the ordinal of the first
+        self._out_bytes = 0
+        self._seconds = 0.0
+        self._sent_at = time.perf_counter()
+
+    # --- frames -------------------------------------------------------------------------------------
+
+    def serve(self) -> None:
+        """Answer frames until there is no more to come."""
+        poller = select.poll()
+        poller.register(self._channel.fileno(), select.POLLIN)
+        while True:
+            if self._idle_timeout is not None and not poller.poll(self._idle_timeout * 1000):
+                self._send(_wire.LEAVING, [])
+                return
+            for frame in self._channel.receive():
+                if frame.kind == _wire.END:
+                    return
+                if frame.kind == _wire.ITEMS:
+                    self._items(frame)
+                elif frame.kind == _wire.CALL:
+                    self._begin(frame)
+                else:
+                    self._set_up(frame)
+            if self._memory_limit is not None and resident() > self._memory_limit:
+                self._send(_wire.LEAVING, [])
+                return
+
+    def _send(self, kind: int, parts: Sequence[bytes | memoryview]) -> None:
+        if os.getpid() != self._pid:
+            os._exit(0)  # a function has forked, and its child has come back here
+        with self._lock:
+            self._channel.queue(kind, parts)
+            self._channel.flush()
+
+    def _set_up(self, frame: _wire.Frame) -> None:
+        hello, ambience = (_codec.unpack([part]) for part in _parts(frame)[:2])
+        self._own = hello["own"]
+        self._idle_timeout = hello["idle_timeout"]
+        self._memory_limit = hello["memory_limit"]
+        self._item_name = hello["item_name"]
+        _ambience.nested = hello["nested"]
+        _ambience.adopt(ambience, self._own)
+        _identity.adopt(hello["name"], ambience["process"])
+        sys.stdout, sys.stderr = (self._stream(number) for number in (1, 2))
+        os.register_at_fork(after_in_child=self._be_nobody)
+        try:
+            if len(frame.parts) > 2:  # noqa: PLR2004 -- there is an initializer
+                initializer, arguments = _codec.unpack(_parts(frame)[2:])
+                initializer(*arguments)
+        except BaseException as error:  # noqa: BLE001 -- whatever it is, the caller is told
+            self._send(_wire.SETUP_FAILED, [_failure.pack(error, skip=1)])
+            raise Closed from error
+        self._send(_wire.READY, [_codec.pack_plain(os.getpid())])
+
+    def _be_nobody(self) -> None:
+        """In a process that the function forked: speak for oneself, not for the worker."""
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+
+    def _begin(self, frame: _wire.Frame) -> None:
+        call, forget, halts, star, timed = _codec.unpack(_parts(frame)[:1])
+        ambience, *function = _parts(frame)[1:]
+        self._halts, self._halted, self._timed, self._run_length = halts, -1, timed, 1
+        if forget is not None:
+            self._functions.pop(forget, None)
+        try:
+            if len(ambience):
+                _ambience.adopt(_codec.unpack([ambience]), self._own)
+            if function:
+                self._functions[call] = _codec.unpack(function)
+            func = self._functions[call]
+            self._call = _starred(func) if star else func
+        except BaseException as error:  # noqa: BLE001 -- unpickling runs whatever the user has
+            self._call = None
+            self._send(_wire.CALL_FAILED, [_failure.pack(error, skip=1)])
+
+    # --- items --------------------------------------------------------------------------------------
+
+    def _items(self, frame: _wire.Frame) -> None:
+        start, first, count, parcels = _codec.unpack(_parts(frame)[:1])
+        if self._item_name:
+            _identity.adopt(self._item_name.format(first))
+        if self._call is None or (self._halted >= 0 and first > self._halted):
+            self._send(_wire.DROPPED, [_codec.pack_plain((start, start + count))])
+            return
+        values = _codec.unbundle(parcels, _parts(frame)[1:])
+        careful = self._timed or Packed in set(map(type, values))
+        run = self._run_carefully if careful else self._run_fast
+        words = self._words
+        self._out_from = at = start
+        self._sent_at = time.perf_counter()
+        while at < start + count:
+            upto = min(at + self._run_length, start + count)
+            words[_CLAIMED] = upto
+            if words[_LIMIT] > at:
+                at = self._drop(at, min(words[_LIMIT], start + count))
+                continue
+            began = time.perf_counter()
+            try:
+                run(values, at - start, upto - start, at)
+            except BaseException as error:  # noqa: BLE001 -- the function's, whatever it is
+                self._pace(time.perf_counter() - began, upto - at)
+                at = self._out_from + len(self._out)
+                self._fail(at, error)
+                at += 1
+                self._out_from = at
+                if self._halts:
+                    self._halted = first + at - 1 - start
+                    if at < start + count:
+                        self._drop(at, start + count)
+                    break
+                continue
+            self._pace(time.perf_counter() - began, upto - at)
+            at = upto
+            if self._out_bytes >= ENOUGH or time.perf_counter() - self._sent_at >= SLICE:
+                self._report()
+        self._report()
+        words[_AT] = -1
+
+    def _run_fast(self, values: list[Any], begin: int, end: int, ordinal: int) -> None:
+        """Run items that are there as they are: the loop that tiny items live in."""
+        call, append, words = self._call, self._out.append, self._words
+        for words[_AT], value in enumerate(values[begin:end], ordinal):  # noqa: B020 -- a word, no name
+            result = call(value)  # type: ignore[misc]
+            append(result if type(result) in SCALARS else self._pack(result))
+
+    def _run_carefully(self, values: list[Any], begin: int, end: int, ordinal: int) -> None:
+        """Run items that are to be unpacked, each by itself, or timed."""
+        words = self._words
+        for at in range(begin, end):
+            words[_SINCE] = 0
+            words[_AT] = ordinal + at - begin
+            value, values[at] = values[at], None
+            if type(value) is Packed:
+                value = _unpack_item(value)
+            if self._timed:
+                words[_SINCE] = time.monotonic_ns()
+            result = self._call(value)  # type: ignore[misc]
+            words[_SINCE] = 0
+            self._out.append(result if type(result) in SCALARS else self._pack(result))
+            if self._out_bytes >= ENOUGH:
+                self._report()
+
+    def _pack(self, result: object) -> Packed:
+        packed = _codec.pack(result, copy=False)
+        self._out_bytes += packed.nbytes
+        if len(packed.parts) > 1:
+            self._out_bytes += ENOUGH  # its buffers are not copied: send it before anything else runs
+        return packed
+
+    def _pace(self, seconds: float, count: int) -> None:
+        """Take in how long a run took, and choose the length of the next."""
+        self._seconds += seconds
+        wanted = int(count * RUN / max(seconds, 1e-9))
+        self._run_length = max(1, min(wanted, self._run_length * RUN_GROWTH))
+
+    def _fail(self, ordinal: int, error: BaseException) -> None:
+        self._report()
+        if isinstance(error, StopIteration):
+            error = _as_runtime_error(error)
+        fatal = isinstance(error, (SystemExit, KeyboardInterrupt))
+        head = _codec.pack_plain((ordinal, fatal))
+        # Our own frames above the function are none of the reader's business.
+        data = _failure.pack(error, skip=2 + (getattr(self._call, "__name__", "") == "_call_with"))
+        self._words[_SINCE] = 0
+        self._send(_wire.FAILED, [head, data])
+
+    def _drop(self, begin: int, end: int) -> int:
+        """Say that the items from `begin` to `end` will not be run."""
+        self._report()
+        self._words[_CLAIMED] = begin
+        self._send(_wire.DROPPED, [_codec.pack_plain((begin, end))])
+        self._out_from = end
+        return end
+
+    def _report(self) -> None:
+        """Send the results that are there."""
+        for stream in self._streams:
+            stream.flush()
+        count = len(self._out)
+        if count:
+            parcels, parts = _codec.bundle(self._out)
+            head = _codec.pack_plain((self._out_from, count, self._seconds, parcels))
+            self._send(_wire.RESULTS, [head, *parts])
+            self._out.clear()
+            self._out_from += count
+            self._out_bytes = 0
+            self._seconds = 0.0
+        self._sent_at = time.perf_counter()
+
+    # --- what the function prints -------------------------------------------------------------------
+
+    def _stream(self, number: int) -> io.TextIOWrapper:
+        stream = io.TextIOWrapper(
+            io.BufferedWriter(_Forwarder(self._forward, number)),
+            encoding="utf-8",
+            errors="backslashreplace",
+            line_buffering=True,
+        )
+        self._streams.append(stream)
+        return stream
+
+    def _forward(self, number: int, data: bytes) -> None:
+        self._send(_wire.OUTPUT, [_codec.pack_plain(number), data])
+
+
+class _Forwarder(io.RawIOBase):
+    """Sends to the caller what is written."""
+
+    def __init__(self, forward: Callable[[int, bytes], None], number: int) -> None:
+        self._forward = forward
+        self._number = number
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._number
+
+    def write(self, data: Any) -> int:
+        try:
+            self._forward(self._number, bytes(data))
+        except Closed:
+            pass  # nobody listens any more
+        return len(data)
+
+
+def _parts(frame: _wire.Frame) -> list[memoryview]:
+    return [part for part in frame.parts if part is not None]
+
+
+def _starred(func: Callable[..., Any]) -> Callable[[Any], Any]:
+    def _call_with(arguments: Any) -> Any:
+        return func(*arguments)
+
+    return _call_with
+
+
+def _unpack_item(value: Packed) -> Any:
+    try:
+        return _codec.unpack([memoryview(part) for part in value.parts])
+    except Exception as error:
+        msg = f"the item cannot be unpickled in the worker: {type(error).__name__}: {error}"
+        raise SerializationError(msg) from error
+
+
+def _as_runtime_error(error: StopIteration) -> RuntimeError:
+    try:
+        msg = "the function raised StopIteration"
+        raise RuntimeError(msg) from error
+    except RuntimeError as raised:
+        return raised.with_traceback(error.__traceback__)
+
+
+_known: dict[bytes, Any] = {}  # functions of submitted tasks, newest last
+
+
+def apply_task(function: bytes, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """Run a submitted task. An unchanged function is the same object every time, with its caches."""
+    func = _known.pop(function, None)
+    if func is None:
+        func = _codec.unpack([memoryview(function)])
+        if len(_known) >= _KNOWN:
+            del _known[next(iter(_known))]
+    _known[function] = func
+    return func(*arguments, **keywords)
+
+
+carried: Any = None  # what a process was started with, where it could not be sent afterwards
+
+
+def run_carried(index: int) -> Any:
+    """Run the function that this process carries, with the arguments at a place."""
+    func, items = carried
+    return func(*items[index])
+
+
+def set_up_carried() -> Any:
+    """Run the initializer that this process carries."""
+    func, arguments = carried
+    return func(*arguments)
+
+
+def resident(pid: int | str = "self") -> int:
+    """The resident memory of a process in bytes; 0 where it cannot be known."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb", buffering=0) as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        return 0

@@ -1,0 +1,461 @@
+"""Histories: an event in, exactly these commands out, for each rule and for each bug mended."""
+
+from __future__ import annotations
+
+from parmap._plan._call import PATIENCE, STORY, Plan, Rules
+from parmap._plan._chunks import SLICE
+from parmap._plan._crew import INFINITY
+from parmap._plan._vocabulary import (
+    AskBack,
+    Deliver,
+    Finish,
+    GaveBack,
+    InputRaised,
+    InputRead,
+    ItemFailed,
+    ItemsDone,
+    Keep,
+    KillWorker,
+    Look,
+    Read,
+    Recall,
+    ReleaseWorker,
+    Running,
+    Send,
+    StartWorker,
+    Stop,
+    Taken,
+    Tick,
+    WorkerGone,
+    WorkerReady,
+)
+
+
+class History:
+    """A plan, and what is expected of it, one event after another."""
+
+    def __init__(self, **rules):
+        self.plan = Plan(Rules(**rules))
+
+    def then(self, event, *commands):
+        """Feed an event; its commands must be these."""
+        assert self.plan.handle(event) == list(commands), event
+        self.plan.check()
+        return self
+
+    def begin(self, *chunks, ended=True):
+        """Get the call going: one busy worker for each of these numbers of items."""
+        self.then(Tick(0.0), Read(1))
+        first = 0
+        for worker, count in enumerate(chunks):
+            self.plan.handle(InputRead(0.0, count, ended=ended and worker == len(chunks) - 1))
+            answer = self.plan.handle(WorkerReady(0.0, worker))
+            assert answer[0] == Send(worker, first, first + count), answer
+            first += count
+            self.plan.check()
+        return self
+
+
+def test_two_items_on_two_workers():
+    (
+        History(workers=2)
+        .then(Tick(0.0), Read(1))
+        .then(InputRead(0.0, 1, ended=False), StartWorker(0), Read(1))
+        .then(InputRead(0.0, 1, ended=True), StartWorker(1))
+        .then(WorkerReady(0.0, 0), Send(0, 0, 1))
+        .then(WorkerReady(0.0, 1), Send(1, 1, 2))
+        .then(ItemsDone(0.1, 1, 1, 2, 0.1))
+        .then(ItemsDone(0.1, 0, 0, 1, 0.1), Finish())
+        .then(WorkerGone(0.1, 0, None, "late"))
+    )
+
+
+def test_an_empty_input_starts_no_worker():
+    History(workers=2).then(Tick(0.0), Read(1)).then(InputRead(0.0, 0, ended=True), Finish())
+
+
+def test_cheap_items_are_sent_ahead_in_growing_chunks():
+    (
+        History(workers=1)
+        .then(Tick(0.0), Read(1))
+        .then(InputRead(0.0, 1, ended=False), StartWorker(0))
+        .then(WorkerReady(0.0, 0), Send(0, 0, 1))
+        .then(ItemsDone(0.1, 0, 0, 1, 0.001), Read(8))
+        .then(InputRead(0.1, 8, ended=False), Send(0, 1, 9), Read(8))
+        .then(InputRead(0.1, 8, ended=True), Send(0, 9, 13))  # half of what is left
+        .then(ItemsDone(0.2, 0, 1, 9, 0.008), Send(0, 13, 15))
+    )
+
+
+# --- failures -------------------------------------------------------------------------------------
+
+
+def test_a_failure_cancels_what_is_above_and_awaits_what_is_below():
+    (
+        History(workers=2, chunksize=2)
+        .begin(2, 2, ended=False)
+        .then(ItemFailed(1.0, 1, 2, "two"))  # the worker is idle, but nothing more is read
+        .then(WorkerGone(1.0, 1, 3, "died"))  # of what nobody wants any more
+        .then(ItemsDone(1.0, 0, 0, 2, 1.0), Finish(2, "two"))
+    )
+
+
+def test_the_lowest_failure_wins():
+    (
+        History(workers=3)
+        .begin(1, 1, 1)
+        .then(ItemFailed(1.0, 2, 2, "two"))
+        .then(ItemFailed(1.0, 1, 1, "one"))
+        .then(ItemsDone(1.0, 0, 0, 1, 1.0), Finish(1, "one"))
+    )
+
+
+def test_the_first_failure_in_time_wins():
+    (
+        History(workers=3, first_in_time=True)
+        .begin(1, 1, 1)
+        .then(ItemFailed(1.0, 2, 2, "two"), Finish(2, "two"))
+    )
+
+
+def test_what_a_cancelled_worker_has_not_begun_is_asked_back():
+    (
+        History(workers=2, chunksize=3)
+        .begin(1, 3, ended=False)
+        .then(ItemFailed(1.0, 1, 2, "two"), AskBack(1))
+        .then(GaveBack(1.0, 1, [(3, 4)]))
+        .then(ItemsDone(1.0, 1, 1, 2, 1.0))
+        .then(ItemsDone(1.0, 0, 0, 1, 1.0), Finish(2, "two"))
+    )
+
+
+def test_a_worker_that_runs_what_nobody_wants_makes_room():
+    (
+        History(workers=2, chunksize=4)
+        .begin(4, 4)
+        .then(ItemFailed(0.1, None, 2, "two"), AskBack(0), AskBack(1))
+        .then(GaveBack(0.1, 0, [(1, 2), (3, 4)]), KillWorker(1, None))
+        .then(WorkerGone(0.2, 1, 4, "killed"), StartWorker(2))
+        .then(WorkerReady(0.2, 2), Send(2, 1, 2))
+        .then(ItemsDone(0.3, 2, 1, 2, 0.1))
+        .then(ItemsDone(0.3, 0, 0, 1, 0.1), Finish(2, "two"))
+    )
+
+
+def test_failures_stand_as_results_and_a_fatal_one_does_not():
+    (
+        History(workers=1, stop_at_failure=False)
+        .then(Tick(0.0), Read(1))
+        .then(InputRead(0.0, 2, ended=True), StartWorker(0))
+        .then(WorkerReady(0.0, 0), Send(0, 0, 1))
+        .then(ItemFailed(1.0, 0, 0, "no"), Keep(0, "no"), Send(0, 1, 2))
+        .then(ItemFailed(1.0, 0, 1, "exit", fatal=True), Finish(1, "exit"))
+    )
+
+
+def test_an_input_that_raises_fails_where_its_next_item_would_have_been():
+    (
+        History(workers=2)
+        .begin(1, ended=False)
+        .then(InputRaised(0.5, "bad input"))
+        .then(ItemsDone(1.0, 0, 0, 1, 1.0), Finish(1, "bad input"))
+    )
+    History(workers=2).then(Tick(0.0), Read(1)).then(InputRaised(0.0, "bad"), Finish(0, "bad"))
+    (
+        History(workers=2)
+        .begin(1, ended=False)
+        .then(InputRaised(0.5, "bad input"))
+        .then(ItemFailed(1.0, 0, 0, "lower"), Finish(0, "lower"))
+    )
+
+
+def test_an_item_that_cannot_be_sent_fails_whether_or_not_its_worker_is_named():
+    for named in (0, None):
+        History(workers=1).begin(1).then(ItemFailed(0.0, named, 0, "pickle"), Finish(0, "pickle"))
+
+
+def test_stop_ends_the_call():
+    History(workers=1).begin(1).then(Stop(1.0, "cannot load"), Finish(None, "cannot load"))
+
+
+# --- deaths, retries ------------------------------------------------------------------------------
+
+
+def test_a_death_without_retries_is_that_items_failure():
+    History(workers=1).begin(1).then(WorkerGone(1.0, 0, 0, "died"), Finish(0, "died"))
+
+
+def test_after_a_death_the_item_is_tried_again_as_often_as_allowed():
+    (
+        History(workers=1, retries=1)
+        .begin(1)
+        .then(WorkerGone(1.0, 0, 0, "died"), StartWorker(1))
+        .then(WorkerReady(1.0, 1), Send(1, 0, 1))
+        .then(WorkerGone(2.0, 1, 0, "died again"), Finish(0, "died again"))
+    )
+
+
+def test_chunk_mates_of_the_dead_are_not_charged():
+    (
+        History(workers=1, chunksize=3)
+        .begin(3)
+        .then(WorkerGone(1.0, 0, 2, "died"), StartWorker(1))
+        .then(WorkerReady(1.0, 1), Send(1, 0, 2))
+        .then(ItemsDone(1.0, 1, 0, 2, 0.1), Finish(2, "died"))
+    )
+
+
+def test_a_suspect_runs_alone_and_last():
+    (
+        History(workers=1, retries=1)
+        .begin(1, ended=False)
+        .then(ItemFailed(0.1, 0, 0, "x", again=True), Read(1))
+        .then(InputRead(0.1, 2, ended=True), Send(0, 1, 2))
+        .then(ItemsDone(0.2, 0, 1, 2, 0.0), Send(0, 2, 3))
+        .then(ItemsDone(0.3, 0, 2, 3, 0.0), Send(0, 0, 1))
+        .then(ItemsDone(0.4, 0, 0, 1, 0.0), Finish())
+    )
+
+
+def test_a_suspect_waits_only_so_long_for_an_input_that_goes_on():
+    history = History(workers=1, retries=1).begin(1, ended=False)
+    history.then(ItemFailed(0.5, 0, 0, "x", again=True), Read(1))
+    assert history.plan.deadline == 0.5 + PATIENCE
+    history.then(Tick(0.5 + PATIENCE), Send(0, 0, 1))
+
+
+def test_a_suspect_that_has_waited_asks_for_no_more_ticks_while_all_are_busy():
+    history = History(workers=2, retries=1).begin(1, 1, ended=False)
+    history.then(ItemFailed(0.5, 0, 0, "x", again=True), Read(1))
+    history.then(InputRead(0.5, 1, ended=False), Send(0, 2, 3))
+    history.then(Tick(0.5 + PATIENCE))
+    assert history.plan.deadline == INFINITY
+    history.then(ItemsDone(1.7, 1, 1, 2, 0.001), Send(1, 0, 1), Read(8))
+
+
+def test_a_suspect_given_back_is_still_a_suspect():
+    history = History(workers=1, retries=1).begin(1)
+    history.then(ItemFailed(0.1, 0, 0, "x", again=True), Send(0, 0, 1))
+    history.then(GaveBack(0.2, 0, [(0, 1)]), Send(0, 0, 1))
+    history.then(WorkerGone(0.3, 0, None, "died"), StartWorker(1))
+    assert history.plan.suspects == [0]
+
+
+def test_three_futile_starts_end_the_call():
+    (
+        History(workers=1)
+        .then(Tick(0.0), Read(1))
+        .then(InputRead(0.0, 1, ended=True), StartWorker(0))
+        .then(WorkerGone(0.0, 0, None, "no start"), StartWorker(1))
+        .then(WorkerGone(0.0, 1, None, "no start", orderly=True), StartWorker(2))
+        .then(WorkerGone(0.0, 2, None, "no start"), Finish(None, "no start"))
+    )
+
+
+def test_three_futile_deaths_are_charged_to_the_lowest_item():
+    (
+        History(workers=1)
+        .begin(1)
+        .then(WorkerGone(0.0, 0, None, "died"), StartWorker(1))
+        .then(WorkerReady(0.0, 1), Send(1, 0, 1))
+        .then(WorkerGone(0.0, 1, None, "died"), StartWorker(2))
+        .then(WorkerReady(0.0, 2), Send(2, 0, 1))
+        .then(WorkerGone(0.0, 2, None, "died"), Finish(0, "died"))
+    )
+
+
+def test_late_events_of_a_worker_that_is_gone_are_nothing():
+    (
+        History(workers=1, chunksize=2)
+        .begin(2)
+        .then(WorkerGone(1.0, 0, None, "died"), StartWorker(1))
+        .then(ItemsDone(1.0, 0, 0, 2, 1.0))
+        .then(ItemFailed(1.0, 0, 0, "late"))
+        .then(GaveBack(1.0, 0, [(0, 2)]))
+        .then(WorkerReady(1.0, 0))
+        .then(WorkerGone(1.0, 0, 0, "twice"))
+        .then(WorkerReady(1.0, 1), Send(1, 0, 2))
+    )
+
+
+# --- sharing out ----------------------------------------------------------------------------------
+
+
+def test_the_idle_are_given_what_the_fullest_has_not_begun():
+    (
+        History(workers=2, chunksize=4)
+        .begin(1, 4)
+        .then(ItemsDone(0.1, 0, 0, 1, 0.1), AskBack(1))
+        .then(GaveBack(0.1, 1, [(2, 5)]), Send(0, 2, 5))
+        .then(ItemsDone(0.2, 1, 1, 2, 0.1), AskBack(0))
+        .then(GaveBack(0.2, 0, []))  # it is not asked again
+        .then(ItemsDone(0.3, 0, 2, 5, 0.1), Finish())
+    )
+
+
+def test_a_silent_worker_is_asked_though_its_items_seem_cheap():
+    history = History(workers=2, chunksize=2).begin(1, 2)
+    history.then(ItemsDone(0.001, 0, 0, 1, 0.0))
+    assert history.plan.deadline == SLICE
+    history.then(Tick(SLICE), AskBack(1))
+    assert history.plan.deadline == INFINITY
+
+
+def test_a_worker_has_run_all_it_may():
+    (
+        History(workers=1, tasks_per_worker=1)
+        .then(Tick(0.0), Read(1))
+        .then(InputRead(0.0, 2, ended=True), StartWorker(0))
+        .then(WorkerReady(0.0, 0), Send(0, 0, 1))
+        .then(ItemsDone(1.0, 0, 0, 1, 1.0), ReleaseWorker(0, spent=True), StartWorker(1))
+        .then(WorkerReady(1.0, 1), Send(1, 1, 2))
+        .then(ItemsDone(2.0, 1, 1, 2, 1.0), Finish())
+    )
+
+
+def test_what_was_given_back_does_not_count_as_run():
+    (
+        History(workers=1, tasks_per_worker=2, chunksize=2)
+        .begin(2)
+        .then(GaveBack(0.1, 0, [(1, 2)]))
+        .then(ItemsDone(0.2, 0, 0, 1, 0.1), Send(0, 1, 2))
+    )
+
+
+def test_recall_lets_a_worker_go_when_it_has_nothing():
+    (
+        History(workers=2)
+        .begin(1, 1)
+        .then(Recall(0.1))
+        .then(Recall(0.1))  # one at a time
+        .then(ItemsDone(0.2, 0, 0, 1, 0.1), ReleaseWorker(0, spent=False))
+        .then(ItemsDone(0.2, 1, 1, 2, 0.1), Finish())
+    )
+
+
+def test_the_idle_are_let_go_at_once_where_that_is_asked_for():
+    (
+        History(workers=1, keep_idle=False)
+        .begin(1, ended=False)
+        .then(ItemsDone(1.0, 0, 0, 1, 1.0), ReleaseWorker(0, spent=False), Read(1))
+        .then(InputRead(5.0, 1, ended=True), StartWorker(1))
+    )
+
+
+def test_the_idle_are_not_let_go_while_they_can_help():
+    (
+        History(workers=2, chunksize=4, keep_idle=False)
+        .begin(1, 4)
+        .then(ItemsDone(0.1, 0, 0, 1, 0.1), AskBack(1))
+        .then(GaveBack(0.1, 1, [(2, 5)]), Send(0, 2, 5))
+    )
+
+
+# --- time -----------------------------------------------------------------------------------------
+
+
+def test_an_item_that_runs_too_long():
+    history = History(workers=1, item_timeout=1.0, retries=1).begin(1)
+    assert history.plan.deadline == 1.0
+    history.then(Tick(1.0), Look(0))
+    history.then(Running(1.0, 0, 0, 0.5))
+    assert history.plan.deadline == 1.5
+    history.then(Tick(1.5), Look(0))
+    history.then(Running(1.5, 0, 0, 0.5), KillWorker(0, 0))
+    assert history.plan.deadline == INFINITY
+    history.then(WorkerGone(1.6, 0, 0, "timeout", again=False), Finish(0, "timeout"))
+
+
+def test_a_worker_that_holds_nothing_is_not_looked_at():
+    history = History(workers=2, item_timeout=1.0).begin(1, 1)
+    history.then(Tick(1.0), Look(0), Look(1))
+    history.then(ItemsDone(1.0, 0, 0, 1, 1.0))
+    history.then(Running(1.0, 0, None, 0.0))
+    assert history.plan.deadline == INFINITY
+    history.then(Running(1.0, 1, 1, 0.9))
+    assert history.plan.deadline == 1.9
+
+
+def test_what_a_killed_worker_still_says_counts():
+    (
+        History(workers=1, item_timeout=1.0, chunksize=2)
+        .begin(2)
+        .then(Tick(1.0), Look(0))
+        .then(Running(1.0, 0, 0, 0.0), KillWorker(0, 0))
+        .then(ItemsDone(1.0, 0, 0, 1, 1.0))
+        .then(WorkerGone(1.1, 0, None, "killed"), StartWorker(1))
+        .then(WorkerReady(1.1, 1), Send(1, 1, 2))
+    )
+
+
+def test_the_whole_call_is_late():
+    history = History(workers=1, stop_at_time=1.0).begin(1)
+    assert history.plan.deadline == 1.0
+    history.then(Tick(1.0), Finish(late=True))
+    History(workers=1, stop_at_time=0.0).then(Tick(0.0), Finish(late=True))
+
+
+# --- delivery -------------------------------------------------------------------------------------
+
+
+def lazy(delivery):
+    return History(workers=2, window=2, delivery=delivery).begin(1, 1, ended=False)
+
+
+def test_ordered_results_wait_for_the_lowest_and_the_window_for_the_consumer():
+    (
+        lazy("ordered")
+        .then(ItemsDone(0.1, 1, 1, 2, 0.1))
+        .then(ItemsDone(0.1, 0, 0, 1, 0.1), Deliver(0, 2))
+        .then(Taken(0.2, 1), Read(1))
+        .then(InputRead(0.2, 1, ended=True), Send(1, 2, 3))
+        .then(ItemsDone(0.3, 1, 2, 3, 0.1), Deliver(2, 3), Finish())
+    )
+
+
+def test_unordered_results_are_delivered_as_they_come():
+    (
+        lazy("unordered")
+        .then(ItemsDone(0.1, 1, 1, 2, 0.1), Deliver(1, 2))
+        .then(ItemsDone(0.1, 0, 0, 1, 0.1), Deliver(0, 1))
+        .then(Taken(0.2, 2), Read(1))
+        .then(InputRead(0.2, 0, ended=True), Finish())
+    )
+
+
+def test_ordered_results_stop_at_a_failure():
+    (
+        History(workers=3, delivery="ordered")
+        .begin(1, 1, 1)
+        .then(ItemsDone(0.1, 2, 2, 3, 0.1))
+        .then(ItemFailed(0.1, 1, 1, "one"))
+        .then(ItemsDone(0.2, 0, 0, 1, 0.1), Deliver(0, 1), Finish(1, "one"))
+    )
+
+
+# --- what must not pile up ------------------------------------------------------------------------
+
+
+def test_an_endless_call_does_not_pile_up():
+    plan = Plan(Rules(workers=2, chunksize=5))
+    plan.handle(Tick(0.0))
+    ready, read = set(), 0
+    pending = [StartWorker(0)]
+    commands = plan.handle(InputRead(0.0, 5, ended=False))
+    read = 5
+    pending = list(commands)
+    for _ in range(5_000):
+        command = pending.pop(0)
+        if type(command) is StartWorker:
+            ready.add(command.worker)
+            pending += plan.handle(WorkerReady(0.0, command.worker))
+        elif type(command) is Read:
+            read += command.count
+            pending += plan.handle(InputRead(0.0, command.count, ended=False))
+        elif type(command) is Send:
+            done = ItemsDone(0.0, command.worker, command.first, command.stop, 0.001)
+            pending += plan.handle(done)
+    assert read > 5_000
+    assert len(plan.crew._givers) < 100
+    assert len(plan.story) <= 2 * STORY
+    assert len(list(plan.settled)) < 10

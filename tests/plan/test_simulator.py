@@ -1,0 +1,60 @@
+"""How well the plan deals work out, in virtual time: exact figures, on any machine."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.plan.simulator import in_order, simulate, workloads
+
+WORKLOADS = workloads()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_no_more_than_five_per_cent_is_lost(name, workers):
+    costs = WORKLOADS[name]
+    result = simulate(costs, workers)
+    best = max(sum(costs) / workers, in_order(costs, workers))
+    assert result.makespan <= 1.05 * best
+
+
+@pytest.mark.parametrize("workers", [2, 8])
+@pytest.mark.parametrize(
+    "name",
+    ["uniform 1 ms", "heavy-tailed, in random order", "cheap, then dear", "one giant first"],
+)
+def test_no_more_than_five_per_cent_over_the_ideal(name, workers):
+    assert simulate(WORKLOADS[name], workers).ratio <= 1.05
+
+
+@pytest.mark.parametrize("workers", [2, 8])
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_workers_that_are_let_go_when_idle_lose_little(name, workers):
+    costs = WORKLOADS[name]
+    best = max(sum(costs) / workers, in_order(costs, workers))
+    assert simulate(costs, workers, keep_idle=False).makespan <= 1.06 * best
+
+
+def test_tiny_items_travel_in_few_messages():
+    result = simulate([1e-6] * 1_000_000, 4)
+    assert result.messages < 1_000
+    assert result.ratio < 1.1
+
+
+def test_a_large_chunk_is_shared_out_when_the_others_idle():
+    result = simulate([0.01] * 1_000, 2, chunksize=1_000)
+    assert result.ratio < 1.05
+
+
+@pytest.mark.timeout(600)
+def test_ten_thousand_workers():
+    """A million items with PARMAP_FULL=1 (about a minute), else a tenth of both."""
+    scale = 10 if os.environ.get("PARMAP_FULL") else 1
+    workers, items = 1_000 * scale, 100_000 * scale
+    result = simulate([0.01] * items, workers)
+    assert result.ratio < 1.01
+    # No worse than each item alone, there and back.
+    assert result.events < 2 * items + 2 * workers
+    assert result.messages < 2 * items + 2 * workers
