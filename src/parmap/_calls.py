@@ -153,7 +153,6 @@ def make_drive(call: Call) -> Drive:
         assert task is not None
         size = stock.limit or available_cpus()
         rules = _rules(call, min(options.max_workers or size, stock.limit or 1 << 30))
-        rules.tasks_per_worker = stock.kind.tasks
         drive = ProcessDrive(stock, task, rules, intake, **common)
     else:
         runner, workers, context = _runner(call)

@@ -36,7 +36,7 @@ from ._plan._vocabulary import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from ._intake import Intake
@@ -142,7 +142,7 @@ class Drive:
         while True:
             while self._events:
                 for command in self.plan.handle(self._events.pop(0)):
-                    PERFORM[type(command)](self, command)
+                    getattr(self, PERFORM[type(command)])(command)
             if self.verdict is not None or time.monotonic() < self.plan.deadline:
                 break
             self.feed(Tick(time.monotonic()))
@@ -276,8 +276,12 @@ class Drive:
         self.feed(Running(time.monotonic(), command.worker, index, since))
 
     def _on_read(self, command: Read) -> None:
+        self.read(command.count)
+
+    def read(self, most: int) -> None:
+        """Read up to `most` items of the input, and tell the plan."""
         began = time.perf_counter()
-        count, ended = self.intake.read(command.count)
+        count, ended = self.intake.read(most)
         self.spent.pickling += time.perf_counter() - began
         now = time.monotonic()
         self.results += [None] * count
@@ -307,17 +311,18 @@ class Drive:
         self.verdict = command
 
 
-PERFORM: Mapping[type[Turn], Callable[[Drive, Any], None]] = {
-    StartWorker: Drive._on_start,
-    ReleaseWorker: Drive._on_release,
-    KillWorker: Drive._on_kill,
-    Send: Drive._on_send,
-    AskBack: Drive._on_ask_back,
-    Look: Drive._on_look,
-    Read: Drive._on_read,
-    Keep: Drive._on_keep,
-    Deliver: Drive._on_deliver,
-    Finish: Drive._on_finish,
+#: The method that performs a command; by name, so that a subclass may have its own.
+PERFORM: Mapping[type[Turn], str] = {
+    StartWorker: "_on_start",
+    ReleaseWorker: "_on_release",
+    KillWorker: "_on_kill",
+    Send: "_on_send",
+    AskBack: "_on_ask_back",
+    Look: "_on_look",
+    Read: "_on_read",
+    Keep: "_on_keep",
+    Deliver: "_on_deliver",
+    Finish: "_on_finish",
 }
 
 

@@ -149,7 +149,13 @@ class Link:
         if not self._owed:
             return []
         begun = self._cell.take_back(self._ordinal)
-        return self._settle(begun, self._ordinal)
+        return self._returned(begun, self._ordinal)
+
+    def _returned(self, begin: int, end: int) -> list[tuple[int, int]]:
+        spans = self._settle(begin, end)
+        if self.tasks_left is not None:
+            self.tasks_left += sum(stop - first for first, stop in spans)
+        return spans
 
     def running(self) -> tuple[int | None, float]:
         """The index of the item that it is at, and since when (monotonic seconds; 0: unknown)."""
@@ -202,7 +208,7 @@ class Link:
                     news.append(News(frame.kind, first, stop, (parts[1], fatal)))
             elif frame.kind == _wire.DROPPED:
                 begin, end = _codec.unpack(parts)
-                news += [News(frame.kind, *span) for span in self._settle(begin, end)]
+                news += [News(frame.kind, *span) for span in self._returned(begin, end)]
             elif frame.kind == _wire.READY:
                 self.ready = True
                 self.pid = _codec.unpack(parts)

@@ -27,6 +27,7 @@ from ._worker import resident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from ._link import Link, News, Task
@@ -82,6 +83,7 @@ class ProcessDrive(Drive):
         self._wanted: list[int] = []  # asked for, and not leased yet
         self._offered: list[Link] = []  # came free meanwhile; appended by other threads
         self._wake: Wake | None = None
+        self._owns_wake = False
         self._poller = select.poll()
         self._writing: set[int] = set()  # descriptors that are polled for writing, too
         self._look_at_memory = math.inf if stock.kind.memory_limit is None else 0.0
@@ -91,8 +93,8 @@ class ProcessDrive(Drive):
     def start_worker(self, worker: int) -> None:
         """See `Drive`."""
         if self._wake is None and self._stock.limit is not None:
-            self._wake = Wake()
-            self._poller.register(self._wake.fileno(), select.POLLIN)
+            self._owns_wake = True
+            self.wake_by(Wake())
         try:
             link = self._stock.lease(self)
         except OSError as error:
@@ -104,6 +106,11 @@ class ProcessDrive(Drive):
             self._wanted.append(worker)
         else:
             self._adopt(worker, link)
+
+    def wake_by(self, wake: Wake) -> None:
+        """Let other threads end this one's wait."""
+        self._wake = wake
+        self._poller.register(wake.fileno(), select.POLLIN)
 
     def offer(self, link: Link) -> None:
         """Take a worker that has come free; called in any thread."""
@@ -117,7 +124,7 @@ class ProcessDrive(Drive):
         self._poller.register(link.channel.fileno(), select.POLLIN)
         link.begin(self._task, self._ambience)
         if link.ready:
-            self.feed(WorkerReady(time.monotonic(), worker))
+            self.feed(WorkerReady(time.monotonic(), worker, link.tasks_left))
         else:
             self._sent(link)
 
@@ -146,11 +153,15 @@ class ProcessDrive(Drive):
         link = self._links[worker]
         began = time.perf_counter()
         before = link.channel.queued
-        link.send(first, self.intake.values(first, stop))
+        link.send(first, self.values(first, stop))
         self.spent.chunks += 1
         self.spent.sent += link.channel.queued - before
         self.spent.pickling += time.perf_counter() - began
         self._sent(link)
+
+    def values(self, first: int, stop: int) -> Sequence[Any]:
+        """The items from `first` to `stop`: scalars as they are, all else packed."""
+        return self.intake.values(first, stop)
 
     def _sent(self, link: Link) -> None:
         """Flush, and ask to be told when more can be sent, if there is more."""
@@ -185,7 +196,7 @@ class ProcessDrive(Drive):
         for fd, event in happened:
             worker = self._workers.get(fd)
             if worker is None:
-                self._welcome()
+                self.woken()
             elif event & ~select.POLLOUT:
                 self._hear(worker)
             else:
@@ -200,7 +211,7 @@ class ProcessDrive(Drive):
         fds = [(fd, fd in self._writing) for fd in self._workers]
         return fds if self._wake is None else [*fds, (self._wake.fileno(), False)]
 
-    def _welcome(self) -> None:
+    def woken(self) -> None:
         """Take in the workers that came free."""
         assert self._wake is not None
         self._wake.clear()
@@ -236,7 +247,7 @@ class ProcessDrive(Drive):
     # --- what workers say ---------------------------------------------------------------------------
 
     def _heard_ready(self, worker: int, _news: News) -> None:
-        self.feed(WorkerReady(time.monotonic(), worker))
+        self.feed(WorkerReady(time.monotonic(), worker, self._links[worker].tasks_left))
 
     def _heard_results(self, worker: int, news: News) -> None:
         parcels, parts = news.payload
@@ -296,9 +307,9 @@ class ProcessDrive(Drive):
             self._workers.clear()
             self._wanted.clear()
             self._offered.clear()
-            if self._wake is not None:
+            if self._wake is not None and self._owns_wake:
                 self._wake.close()
-                self._wake = None
+            self._wake = None
 
     def _calm_down(self) -> None:
         """Take back what has not begun, and give what runs a moment to end."""
@@ -312,7 +323,7 @@ class ProcessDrive(Drive):
             for fd, _ in self._poller.poll(math.ceil(left * 1000)):
                 worker = self._workers.get(fd)
                 if worker is None:
-                    self._welcome()
+                    self.woken()
                     continue
                 link = self._links[worker]
                 try:

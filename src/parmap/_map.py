@@ -9,14 +9,389 @@ from ._options import MapOptions, check_callable, check_count, check_iterable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from typing import Any
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+    from types import TracebackType
+    from typing import Any, Literal
+
+    from ._drive import Drive
+    from ._options import ProgressOption
 
 
-def parallel_map(func, iterable, /, *iterables, max_workers=None, chunksize=None, timeout=None, item_timeout=None, retries=0, retry_on=(WorkerDied,), on_error="raise", strict=False, progress=False, executor=None):
-    """doc"""
+def parallel_map(
+    func: Callable[..., Any],
+    iterable: Iterable[Any],
+    /,
+    *iterables: Iterable[Any],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    timeout: float | None = None,
+    item_timeout: float | None = None,
+    retries: int = 0,
+    retry_on: tuple[type[BaseException], ...] = (WorkerDied,),
+    on_error: Literal["raise", "return"] = "raise",
+    strict: bool = False,
+    progress: ProgressOption = False,
+    executor: Any = None,
+) -> list[Any]:
+    """Apply a function to every item, on all cores: `list(map(func, iterable, *iterables))`.
+
+    The results, their order and the exception are those of that line. Workers are processes that stay
+    warm between calls; functions of `__main__`, lambdas and closures will do, and no
+    `if __name__ == "__main__":` is needed.
+
+    Args:
+        func: The function. Constants are bound with `functools.partial`.
+        iterable: Its arguments.
+        *iterables: Its second, third, … arguments; the shortest ends the call.
+        max_workers: Most workers at once; None: `available_cpus()`.
+        chunksize: Items in a message; None: adaptive, from measured run times.
+        timeout: Seconds for the whole call; None: no limit. What then runs is killed.
+        item_timeout: Seconds for one item, from the call of `func`; None: no limit. Its worker is killed.
+        retries: Further attempts of one item that failed with one of `retry_on`. It runs again alone,
+            after the others.
+        retry_on: Exceptions that are worth another attempt; by default that its worker died.
+        on_error: "raise": the lowest failure is raised, what comes after it is cancelled. "return": all
+            run, and a failure stands in the list as its exception.
+        strict: Whether iterables of unequal lengths are an error, as with `zip`.
+        progress: True draws a tqdm bar, a string is its description, a mapping its keyword arguments;
+            a callable is called as `progress(done, total_or_None)` in this thread.
+        executor: "process" (the default), "thread", "serial", "interpreter" (Python 3.14), a `Pool`, any
+            `concurrent.futures.Executor` or a `multiprocessing.Pool`; None: what `using` or the
+            variable PARMAP_EXECUTOR says.
+
+    Returns:
+        The results, in the order of the items.
+
+    Raises:
+        TypeError: An argument is of the wrong type; nothing has been started.
+        ValueError: An argument has a wrong value, or the executor cannot do what an option asks; or
+            `strict` and the lengths differ.
+        WorkerDied: An item's worker was killed, or crashed.
+        ItemTimeout: An item ran longer than `item_timeout`.
+        CallTimeout: The call ran longer than `timeout`.
+        WorkerStartError: Workers cannot be started.
+        SerializationError: The function, an item or a result cannot be pickled.
+        RemoteError: An item raised what cannot be pickled.
+        BaseException: Whatever `func` or the input raises, as itself.
+
+    Example:
+        >>> from parmap import parallel_map
+        >>> parallel_map(lambda x: x * x, [1, 2, 3, 4, 5], max_workers=4)
+        [1, 4, 9, 16, 25]
+        >>> parallel_map(pow, [2, 3], [5, 2])
+        [32, 9]
+    """
+    options = MapOptions.check(
+        max_workers=max_workers,
+        chunksize=chunksize,
+        timeout=timeout,
+        item_timeout=item_timeout,
+        retries=retries,
+        retry_on=retry_on,
+        on_error=on_error,
+        strict=strict,
+        progress=progress,
+        executor=executor,
+    )
+    inputs = _checked(func, (iterable, *iterables))
+    return _calls.run(Call("parallel_map", func, inputs, options, star=len(inputs) > 1))
+
+
+def parallel_starmap(
+    func: Callable[..., Any],
+    iterable: Iterable[Iterable[Any]],
+    /,
+    *,
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    timeout: float | None = None,
+    item_timeout: float | None = None,
+    retries: int = 0,
+    retry_on: tuple[type[BaseException], ...] = (WorkerDied,),
+    on_error: Literal["raise", "return"] = "raise",
+    strict: bool = False,
+    progress: ProgressOption = False,
+    executor: Any = None,
+) -> list[Any]:
+    """Apply a function to every tuple of arguments: `list(itertools.starmap(func, iterable))`.
+
+    Args:
+        func: The function.
+        iterable: Tuples of its arguments.
+        max_workers: See `parallel_map`, as for all that follow.
+        chunksize: See there.
+        timeout: See there.
+        item_timeout: See there.
+        retries: See there.
+        retry_on: See there.
+        on_error: See there.
+        strict: There is one input only, so this changes nothing.
+        progress: See there.
+        executor: See there.
+
+    Returns:
+        The results, in the order of the items.
+
+    Raises:
+        BaseException: What `parallel_map` raises, in the same cases.
+
+    Example:
+        >>> from parmap import parallel_starmap
+        >>> parallel_starmap(pow, [(2, 5), (3, 2)])
+        [32, 9]
+    """
+    options = MapOptions.check(
+        max_workers=max_workers,
+        chunksize=chunksize,
+        timeout=timeout,
+        item_timeout=item_timeout,
+        retries=retries,
+        retry_on=retry_on,
+        on_error=on_error,
+        strict=strict,
+        progress=progress,
+        executor=executor,
+    )
+    inputs = _checked(func, (iterable,))
+    return _calls.run(Call("parallel_starmap", func, inputs, options, star=True))
+
+
+def parallel_imap(
+    func: Callable[..., Any],
+    iterable: Iterable[Any],
+    /,
+    *iterables: Iterable[Any],
+    ordered: bool = True,
+    buffersize: int | None = None,
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    item_timeout: float | None = None,
+    retries: int = 0,
+    retry_on: tuple[type[BaseException], ...] = (WorkerDied,),
+    on_error: Literal["raise", "return"] = "raise",
+    strict: bool = False,
+    progress: ProgressOption = False,
+    executor: Any = None,
+) -> ParallelIterator[Any]:
+    """Apply a function lazily: `map(func, iterable, *iterables)`, on all cores.
+
+    Nothing is read or started before the first `next`, and the input is read only inside `next`, in the
+    consumer's thread; so endless inputs are fine, and a slow consumer slows the rest down. To leave the
+    loop, `close` or dropping the iterator ends what still runs. It serves `async for` as well.
+
+    What the caller does to an item between two `next` may or may not be seen by a worker: an item is
+    serialised when it is read, which is ahead of its result.
+
+    Args:
+        func: See `parallel_map`, as for all that are not named here.
+        iterable: See there.
+        *iterables: See there.
+        ordered: Whether results come in the order of the items, or as they are finished.
+        buffersize: Most items taken from the input and not yet handed out; None: about as many as keep
+            all workers busy for a tenth of a second.
+        max_workers: See there.
+        chunksize: See there.
+        item_timeout: See there.
+        retries: See there.
+        retry_on: See there.
+        on_error: See there.
+        strict: See there.
+        progress: See there.
+        executor: See there.
+
+    Returns:
+        An iterator over the results.
+
+    Raises:
+        BaseException: At the call: TypeError or ValueError for arguments. While iterating: what
+            `parallel_map` raises, where the item concerned would have come.
+
+    Example:
+        >>> from itertools import count
+        >>> from parmap import parallel_imap
+        >>> squares = parallel_imap(lambda x: x * x, count())
+        >>> [next(squares) for _ in range(4)]
+        [0, 1, 4, 9]
+        >>> squares.close()
+    """
+    options = MapOptions.check(
+        max_workers=max_workers,
+        chunksize=chunksize,
+        buffersize=check_count("buffersize", buffersize),
+        item_timeout=item_timeout,
+        retries=retries,
+        retry_on=retry_on,
+        on_error=on_error,
+        strict=strict,
+        ordered=ordered,
+        progress=progress,
+        executor=executor,
+    )
+    inputs = _checked(func, (iterable, *iterables))
+    delivery = "ordered" if options.ordered else "unordered"
+    star = len(inputs) > 1
+    return ParallelIterator(
+        Call("parallel_imap", func, inputs, options, star=star, delivery=delivery)
+    )
+
+
+def _checked(func: object, inputs: tuple[Any, ...]) -> tuple[Iterable[Any], ...]:
     check_callable("func", func)
-    for at, one in enumerate((iterable, *iterables)):
-        check_iterable(f"iterable {at + 1}", one)
-    options = MapOptions.check(max_workers=max_workers, chunksize=chunksize, timeout=timeout, item_timeout=item_timeout, retries=retries, retry_on=retry_on, on_error=on_error, strict=strict, progress=progress, executor=executor)
-    return _calls.run(Call("parallel_map", func, (iterable, *iterables), options, star=bool(iterables)))
+    if len(inputs) == 1:
+        return (check_iterable("iterable", inputs[0]),)
+    return tuple(check_iterable(f"iterable {at}", one) for at, one in enumerate(inputs, 1))
+
+
+class ParallelIterator:
+    """What `parallel_imap` returns: an iterator, and an asynchronous one."""
+
+    __module__ = "parmap"
+
+    def __init__(self, call: Call) -> None:
+        self._call: Call | None = call
+        self._drive: Drive | None = None
+        self._ready: Iterator[Any] = iter(())
+        self._handed_out = 0  # since the plan was told
+
+    def __iter__(self) -> ParallelIterator:
+        return self
+
+    def __next__(self) -> Any:
+        for result in self._ready:
+            self._handed_out += 1
+            return result
+        drive = self._running()
+        try:
+            while not self._refill(drive):
+                drive.advance()
+        except BaseException:
+            self._end(abrupt=True)
+            raise
+        return self._first(drive)
+
+    def _running(self) -> Drive:
+        """The drive of the call, begun if need be."""
+        if self._call is None:
+            raise StopIteration
+        if self._drive is None:
+            self._drive = _calls.make_drive(self._call)
+        return self._drive
+
+    def _refill(self, drive: Drive) -> bool:
+        """Take over what has been delivered; whether there is something to hand out, or the end."""
+        if self._handed_out:
+            drive.taken(self._handed_out)
+            self._handed_out = 0
+        if drive.delivered:
+            self._ready, drive.delivered = iter(drive.delivered), []
+            return True
+        return drive.verdict is not None
+
+    def _first(self, drive: Drive) -> Any:
+        """The next of what is ready; at the end, what the call ends with."""
+        for result in self._ready:
+            self._handed_out += 1
+            return result
+        self._end(abrupt=False)
+        drive.conclude()
+        raise StopIteration
+
+    def _end(self, *, abrupt: bool) -> None:
+        """End the call and whatever still runs for it."""
+        drive, self._drive, self._call, self._ready = self._drive, None, None, iter(())
+        if drive is not None:
+            drive.close(abrupt=abrupt)
+            drive.end_progress()
+
+    def close(self) -> None:
+        """End what still runs; the iterator then is exhausted. May be called again."""
+        self._end(abrupt=False)
+
+    def __enter__(self) -> ParallelIterator:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_drive", None) is not None:
+            self._end(abrupt=True)
+
+    # --- async for ----------------------------------------------------------------------------------
+
+    def __aiter__(self) -> ParallelIterator:
+        return self
+
+    async def __anext__(self) -> Any:
+        for result in self._ready:
+            self._handed_out += 1
+            return result
+        from . import _async  # noqa: PLC0415 -- asyncio is dear
+
+        try:
+            drive = self._running()
+        except StopIteration:
+            raise StopAsyncIteration from None
+        try:
+            while not self._refill(drive):
+                await _async.advance(drive)
+        except BaseException:
+            self._end(abrupt=True)
+            raise
+        try:
+            return self._first(drive)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+    async def aclose(self) -> None:
+        """The same as `close`, for `contextlib.aclosing`."""
+        self.close()
+
+
+class using:  # noqa: N801 -- used like a function
+    """Defaults for the calls inside that leave these options open.
+
+    Args:
+        executor: See `parallel_map`.
+        max_workers: See there.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: An argument has a wrong value.
+
+    Example:
+        >>> from parmap import parallel_map, using
+        >>> with using(executor="serial"):
+        ...     parallel_map(abs, [-1, 2])
+        [1, 2]
+    """
+
+    __module__ = "parmap"
+
+    def __init__(self, *, executor: Any = None, max_workers: int | None = None) -> None:
+        if executor is not None:
+            _calls.check_executor(executor)
+        self._wanted = executor, check_count("max_workers", max_workers)
+        self._tokens: list[Any] = []
+
+    def __enter__(self) -> None:
+        outer = _calls.defaults.get()
+        inner = tuple(own if own is not None else other for own, other in zip(self._wanted, outer, strict=True))
+        self._tokens.append(_calls.defaults.set((inner[0], inner[1])))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _calls.defaults.reset(self._tokens.pop())
+
+
+for _public in (parallel_map, parallel_starmap, parallel_imap):
+    _public.__module__ = "parmap"

@@ -66,6 +66,7 @@ class _Server:
                 self._channel.flush()
         except Closed:
             self._end_all()
+            self._channel.close()
             return None
 
     def _answer(self, frame: _wire.Frame) -> tuple[int, int] | None:

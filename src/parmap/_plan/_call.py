@@ -66,6 +66,10 @@ FUTILE = 3
 #: Seconds that a suspect waits for the others to be through. An endless input is never through.
 PATIENCE = 1.0
 
+#: Chunks that a lazy call without a `window` reads ahead for each worker: two that it has, and two so
+#: that one slow item does not make the others wait.
+AHEAD = 4
+
 #: How many of the newest turns `Plan.story` keeps.
 STORY = 200
 
@@ -104,7 +108,7 @@ class Rules:
     ) -> None:
         self.workers = workers  # most at once
         self.chunksize = chunksize  # items a message; None: adaptive
-        self.window = window  # most items read and not yet taken; None: no limit
+        self.window = window  # most items read and not yet taken; None: as suits
         self.retries = retries  # further attempts of one item
         self.stop_at_failure = stop_at_failure  # else a failure stands as a result
         self.first_in_time = first_in_time  # the first failure ends the call, not the lowest
@@ -182,6 +186,8 @@ class Plan:
         member = self.crew.members.get(event.worker)
         if member is not None:
             member.ready = True
+            if event.budget is not None:
+                member.budget = event.budget
             self.crew.file(member)
             self._futile_starts = 0
 
@@ -447,12 +453,20 @@ class Plan:
     def _can_read(self) -> bool:
         if self.total is not None or self._doom is not None:
             return False
-        return self.rules.window is None or self.read - self.taken < self.rules.window
+        return self.read - self.taken < self._window
+
+    @property
+    def _window(self) -> float:
+        """How many items may have been read and not yet taken."""
+        if self.rules.window is not None:
+            return self.rules.window
+        if self.rules.delivery == "whole":
+            return INFINITY
+        return AHEAD * self.rules.workers * self.pace.size(None, self.rules.workers)
 
     def _ask_to_read(self, count: int) -> None:
         if self._can_read and not self._reading:
-            if self.rules.window is not None:
-                count = min(count, self.rules.window - (self.read - self.taken))
+            count = int(min(count, self._window - (self.read - self.taken)))
             self._reading = True
             self._out.append(Read(count))
 
@@ -530,7 +544,7 @@ class Plan:
         assert self._answerable(), "nobody can answer any more"
 
     def _answerable(self) -> bool:
-        full = self.rules.window is not None and self.read - self.taken >= self.rules.window
+        full = self.read - self.taken >= self._window
         return (
             self._reading
             or (full and self._delivered > self.taken)  # the consumer

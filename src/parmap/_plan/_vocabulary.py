@@ -33,13 +33,14 @@ class Turn:
 
 
 class WorkerReady(Turn):
-    """A worker can take items."""
+    """A worker can take items; `budget`: how many in its life, where it has not its whole life ahead."""
 
-    __slots__ = ("now", "worker")
+    __slots__ = ("budget", "now", "worker")
 
-    def __init__(self, now: float, worker: int) -> None:
+    def __init__(self, now: float, worker: int, budget: int | None = None) -> None:
         self.now = now
         self.worker = worker
+        self.budget = budget
 
 
 class WorkerGone(Turn):
