@@ -37,12 +37,12 @@ if TYPE_CHECKING:
         ItemTimeout,
         ParmapError,
         RemoteError,
-        SerializationError,
         WorkerDied,
         WorkerStartError,
     )
     from ._map import parallel_imap, parallel_map, parallel_starmap, using
     from ._pool import Pool
+    from ._serialization import SerializationError
     from ._spawn import run_in_process, spawn_each
     from ._stock import shutdown
 
@@ -53,12 +53,12 @@ _HOMES = {
         "ItemTimeout",
         "ParmapError",
         "RemoteError",
-        "SerializationError",
         "WorkerDied",
         "WorkerStartError",
     ),
     "_map": ("parallel_imap", "parallel_map", "parallel_starmap", "using"),
     "_pool": ("Pool",),
+    "_serialization": ("SerializationError",),
     "_spawn": ("run_in_process", "spawn_each"),
     "_stock": ("shutdown",),
 }
@@ -89,3 +89,20 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+def _notice_strangers() -> None:
+    """Say so if files of another distribution named parmap lie among ours: each would break the other."""
+    import os
+
+    if os.path.exists(os.path.join(os.path.dirname(__file__), "parmap.py")):
+        import warnings
+
+        warnings.warn(
+            "another distribution has installed files into the package `parmap`: uninstall both "
+            "(`pip uninstall parmap` until nothing is left), then install the one that you want",
+            stacklevel=3,
+        )
+
+
+_notice_strangers()

@@ -1,20 +1,12 @@
-"""From a call's arguments to the drive that runs it: which executor, how many workers, which rules."""
+"""What a call of a map function is: its arguments, checked, and which executor it gets."""
 
 from __future__ import annotations
 
 import sys
-import time
-from contextvars import ContextVar
+from _contextvars import ContextVar  # `contextvars` adds nothing but the time to import it
 
-from . import _ambience, _codec, _executors, _stock
-from ._cpus import available_cpus
-from ._intake import Intake
-from ._link import Task
-from ._loop import ProcessDrive
-from ._options import EXECUTORS, MapOptions, env_debug, env_executor, env_max_workers
-from ._plan._call import Rules
-from ._plan._crew import INFINITY
-from ._progress import make_progress
+from . import _ambience, _launch
+from ._options import EXECUTORS, MapOptions, env_executor, env_max_workers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,7 +91,7 @@ def check_executor(executor: Any) -> None:
             msg = "executor='interpreter' needs Python 3.14 or newer"
             raise ValueError(msg)
     elif isinstance(executor, type) or not (
-        callable(getattr(executor, "submit", None)) or _executors.is_pool(executor)
+        callable(getattr(executor, "submit", None)) or is_pool(executor)
     ):
         msg = f"executor must be {takes}, got {type(executor).__name__}"
         raise TypeError(msg)
@@ -126,118 +118,27 @@ def stock_of(executor: Any) -> Any:
     return getattr(executor, "_parmap_stock", None)
 
 
-# --- the drive ----------------------------------------------------------------------------------------
+def is_pool(executor: Any) -> bool:
+    """Whether this is a `multiprocessing.Pool` (or its like, such as a `ThreadPool`)."""
+    return hasattr(executor, "apply_async") and not hasattr(executor, "submit")
 
 
-def make_drive(call: Call) -> Drive:
-    """Everything ready to run; nothing has been read or started but the clean server."""
-    executor, options = call.options.executor, call.options
-    stock = _stock.default() if executor == "process" else stock_of(executor)
-    packing = not (executor in ("thread", "serial") or _executors.is_threads(executor))
-    intake = Intake(call.iterables, star=call.star, strict=options.strict, packing=packing)
-    halts = options.on_error == "raise" and options.retries == 0
-    if stock is not None:
-        stock.warm_up()  # so that it starts while the function is being pickled
-    task = None
-    if packing:
-        timed = options.item_timeout is not None
-        function = _codec.pack(call.func, copy=True)
-        task = Task(function.parts, halts=halts, star=call.star, timed=timed)
-    common: dict[str, Any] = {
-        "name": call.name,
-        "retry_on": options.retry_on,
-        "progress": make_progress(options.progress, intake.total, call.name),
-    }
-    drive: Drive
-    if stock is not None:
-        assert task is not None
-        size = stock.limit or available_cpus()
-        rules = _rules(call, min(options.max_workers or size, stock.limit or 1 << 30))
-        drive = ProcessDrive(stock, task, rules, intake, **common)
-    else:
-        runner, workers, context = _runner(call)
-        drive = _executors.FutureDrive(
-            runner,
-            task,
-            call.func,
-            _rules(call, workers),
-            intake,
-            star=call.star,
-            halts=halts,
-            context=context,
-            **common,
-        )
-    drive.seconds_allowed = options.timeout or 0.0
-    return drive
-
-
-def _runner(call: Call) -> tuple[Any, int, Any]:
-    """What runs chunks, how many side by side, and the context for each item."""
-    executor, workers = call.options.executor, call.options.max_workers
-    if executor == "serial":
-        return _executors.Inline(), 1, None
-    if executor == "thread":
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 -- dear
-        from contextvars import copy_context  # noqa: PLC0415
-
-        workers = workers or available_cpus()
-        made: Any = ThreadPoolExecutor(workers, thread_name_prefix="parmap")
-        return _executors.Submitting(made, owned=True), workers, copy_context()
-    if executor == "interpreter":
-        import concurrent.futures  # noqa: PLC0415
-
-        workers = workers or available_cpus()
-        made = concurrent.futures.InterpreterPoolExecutor(workers)  # type: ignore[attr-defined]
-        return _executors.Submitting(made, owned=True), workers, None
-    if _executors.is_pool(executor):
-        return _executors.Applying(executor), _executors.width(executor), None
-    context = None
-    if _executors.is_threads(executor):
-        from contextvars import copy_context  # noqa: PLC0415
-
-        context = copy_context()
-    return _executors.Submitting(executor, owned=False), _executors.width(executor), context
-
-
-def _rules(call: Call, workers: int) -> Rules:
-    options = call.options
-    chunksize, window = options.chunksize, options.buffersize
-    if call.delivery != "whole" and options.executor == "serial":
-        chunksize = window = 1  # as lazy as `map`
-    return Rules(
-        workers=workers,
-        chunksize=chunksize,
-        window=window,
-        retries=options.retries,
-        stop_at_failure=options.on_error == "raise",
-        stop_at_time=INFINITY if options.timeout is None else time.monotonic() + options.timeout,
-        item_timeout=options.item_timeout,
-        delivery=call.delivery,
-    )
-
-
-# --- a whole call -------------------------------------------------------------------------------------
+# --- running it ---------------------------------------------------------------------------------------
 
 
 def run(call: Call) -> list[Any]:
     """Run a call to its end and answer its results."""
-    drive = make_drive(call)
-    began = time.perf_counter()
-    try:
-        drive.run()
-    finally:
-        drive.end_progress()
-        if env_debug():
-            report(drive, time.perf_counter() - began)
-    return drive.answer(keep=call.options.on_error == "return")
+    if call.options.executor == "process":
+        _launch.begin()
+    from . import _run  # noqa: PLC0415 -- while the clean server boots
+
+    return _run.run(call)
 
 
-def report(drive: Drive, seconds: float) -> None:
-    """Write the line that PARMAP_DEBUG=1 asks for."""
-    spent = drive.spent
-    line = (
-        f"parmap: {drive.name}: {drive.plan.done} items in {spent.chunks} chunks, {seconds:.3f} s"
-        f" (computing {spent.computing:.3f} s in all workers, pickling {spent.pickling:.3f} s,"
-        f" waiting {spent.waiting:.3f} s), {spent.sent:,} bytes sent, {spent.received:,} received"
-    )
-    print(line, file=sys.stderr)
+def make_drive(call: Call) -> Drive:
+    """Everything ready to run a call; nothing has been read or started but the clean server."""
+    if call.options.executor == "process":
+        _launch.begin()
+    from . import _run  # noqa: PLC0415 -- while the clean server boots
+
+    return _run.make_drive(call)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from _pickle import dumps, loads
 
 from . import _byvalue
-from ._errors import SerializationError
+from ._serialization import SerializationError
 from ._memory import BESIDE
 
 TYPE_CHECKING = False

@@ -11,7 +11,7 @@ import time
 
 from . import _codec, _failure
 from ._codec import Packed
-from ._errors import CallTimeout, SerializationError
+from ._errors import CallTimeout
 from ._plan._call import Plan
 from ._plan._vocabulary import (
     AskBack,
@@ -33,6 +33,7 @@ from ._plan._vocabulary import (
     Taken,
     Tick,
 )
+from ._serialization import SerializationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

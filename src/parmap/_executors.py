@@ -359,17 +359,3 @@ def width(executor: Any) -> int:
         if isinstance(size, int) and size > 0:
             return size
     return available_cpus()
-
-
-def is_threads(executor: Any) -> bool:
-    """Whether an executor runs in this process, so that nothing has to be pickled."""
-    module = sys.modules.get("concurrent.futures.thread")
-    if module is None or not isinstance(executor, module.ThreadPoolExecutor):
-        return False
-    # Python 3.14's InterpreterPoolExecutor derives from it, and shares nothing.
-    return type(executor).__name__ != "InterpreterPoolExecutor"
-
-
-def is_pool(executor: Any) -> bool:
-    """Whether this is a `multiprocessing.Pool` (or its like, such as a `ThreadPool`)."""
-    return hasattr(executor, "apply_async") and not hasattr(executor, "submit")

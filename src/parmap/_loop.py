@@ -11,19 +11,20 @@ it has said so far. Half a frame followed by end-of-file is "this worker is gone
 
 from __future__ import annotations
 
-import math
+import _thread
 import os
 import select
 import time
 
-from . import _codec, _failure, _wire
+from . import _codec, _failure, _memory, _wire
 from ._channel import Closed
 from ._drive import Drive
-from ._errors import ItemTimeout, SerializationError, WorkerStartError
+from ._errors import ItemTimeout, WorkerStartError
+from ._plan._crew import INFINITY
 from ._plan._vocabulary import GaveBack, Recall, Stop, WorkerGone, WorkerReady
+from ._serialization import SerializationError
 from ._stock import ambience, show
 from ._wire import WireError
-from ._worker import resident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,11 +32,15 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._link import Link, News, Task
-    from ._stock import Stock
+    from ._serialization import SerializationError
+from ._stock import Stock
 
 #: Seconds that workers get to end an item whose result nobody wants, before they are killed. Most items
 #: are shorter, and a warm worker (its imports, its caches) is worth that much.
 MERCY = 0.05
+
+#: Seconds that one `poll` may wait: what it takes is an `int` of milliseconds.
+_LONGEST_WAIT = 86_400.0
 
 #: Seconds between two looks at the memory of busy workers, where there is a limit.
 _MEMORY_LOOK = 0.1
@@ -45,6 +50,8 @@ class Wake:
     """Lets another thread end this one's wait."""
 
     def __init__(self) -> None:
+        self._lock = _thread.allocate_lock()  # so that nobody writes to a descriptor that is closed
+        self._open = True
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
@@ -53,10 +60,12 @@ class Wake:
         return self._read
 
     def set(self) -> None:
-        try:
-            os.write(self._write, b"\0")
-        except BlockingIOError:
-            pass  # full: it will wake all the same
+        with self._lock:
+            if self._open:
+                try:
+                    os.write(self._write, b"\0")
+                except BlockingIOError:
+                    pass  # full: it will wake all the same
 
     def clear(self) -> None:
         try:
@@ -65,8 +74,10 @@ class Wake:
             pass
 
     def close(self) -> None:
-        os.close(self._read)
-        os.close(self._write)
+        with self._lock:
+            self._open = False
+            os.close(self._read)
+            os.close(self._write)
 
 
 class ProcessDrive(Drive):
@@ -86,7 +97,7 @@ class ProcessDrive(Drive):
         self._owns_wake = False
         self._poller = select.poll()
         self._writing: set[int] = set()  # descriptors that are polled for writing, too
-        self._look_at_memory = math.inf if stock.kind.memory_limit is None else 0.0
+        self._look_at_memory = INFINITY if stock.kind.memory_limit is None else 0.0
 
     # --- workers ------------------------------------------------------------------------------------
 
@@ -115,6 +126,11 @@ class ProcessDrive(Drive):
     def offer(self, link: Link) -> None:
         """Take a worker that has come free; called in any thread."""
         self._offered.append(link)
+        if self._wake is not None:
+            self._wake.set()
+
+    def nudge(self) -> None:
+        """Look whether a worker can be spared; called in any thread."""
         if self._wake is not None:
             self._wake.set()
 
@@ -188,8 +204,9 @@ class ProcessDrive(Drive):
         """See `Drive`."""
         until = min(until, self._look_at_memory)
         milliseconds = None
-        if until < math.inf:
-            milliseconds = max(0, math.ceil((until - time.monotonic()) * 1000))
+        if until < INFINITY:
+            left = min(until - time.monotonic(), _LONGEST_WAIT)
+            milliseconds = max(0, int(left * 1000) + 1)
         began = time.perf_counter()
         happened = self._poller.poll(milliseconds)
         self.spent.waiting += time.perf_counter() - began
@@ -284,7 +301,7 @@ class ProcessDrive(Drive):
         limit = self._stock.kind.memory_limit
         assert limit is not None
         for link in self._links.values():
-            if link.pid is not None and not link.idle and resident(link.pid) > limit:
+            if link.pid is not None and not link.idle and _memory.resident(link.pid) > limit:
                 link.kill("memory")
         self._look_at_memory = time.monotonic() + _MEMORY_LOOK
 
@@ -320,7 +337,7 @@ class ProcessDrive(Drive):
             left = until - time.monotonic()
             if left <= 0:
                 return
-            for fd, _ in self._poller.poll(math.ceil(left * 1000)):
+            for fd, _ in self._poller.poll(int(left * 1000) + 1):
                 worker = self._workers.get(fd)
                 if worker is None:
                     self.woken()

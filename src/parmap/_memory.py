@@ -105,3 +105,12 @@ def load(fd: int, lengths: Sequence[int]) -> list[memoryview]:
 def shared(fd: int, size: int) -> mmap.mmap:
     """Map `size` bytes that all processes with this descriptor see alike."""
     return mmap.mmap(fd, size)
+
+
+def resident(pid: int | str = "self") -> int:
+    """The resident memory of a process in bytes; 0 where it cannot be known."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb", buffering=0) as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        return 0

@@ -17,7 +17,7 @@ from functools import partial
 
 from . import _codec, _process, _stock, _worker
 from ._cpus import available_cpus
-from ._errors import ParmapError, SerializationError
+from ._errors import ParmapError
 from ._intake import Intake
 from ._link import Task
 from ._loop import ProcessDrive, Wake
@@ -31,6 +31,7 @@ from ._options import (
 )
 from ._plan._call import Rules
 from ._plan._vocabulary import InputRead, ItemsDone, Keep
+from ._serialization import SerializationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import select
 import sys
 import time
 
-from . import _codec, _wire
+from . import _codec, _launch, _wire
 from ._channel import Channel, Closed
 
 TYPE_CHECKING = False
@@ -51,16 +51,8 @@ class Child:
 class Server:
     """The caller's end of a clean server; any thread may use it."""
 
-    def __init__(self, preload: Sequence[str], lifeline: int) -> None:
-        ours, theirs = _socket.socketpair()
-        try:
-            program = f"s.main({theirs.fileno()}, {lifeline}, {list(preload)!r})"
-            self.pid = _spawn("_server", program, [theirs.fileno(), lifeline])
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
+    def __init__(self, preload: Sequence[str]) -> None:
+        ours, self.pid = _launch.clean_server(preload)
         ours.setblocking(False)  # noqa: FBT003
         self._channel = Channel(ours)
         self._lock = _thread.allocate_lock()
@@ -121,11 +113,11 @@ class Server:
                     ended.exitcode, ended.errno = exitcode, error
         return child.token not in self._children
 
-    def close(self) -> None:
+    def close(self, *, wait: bool) -> None:
         """End the server, and with it every worker that it still has."""
         self.gone = True
         self._channel.close()
-        if not _reap(self.pid, NEWS)[0]:
+        if wait and not _reap(self.pid, NEWS)[0]:
             os.kill(self.pid, _signal.SIGKILL)
             _reap(self.pid, NEWS)
 
@@ -195,8 +187,13 @@ def fork(run: Callable[[], None]) -> Own:
         return Own(pid)
     code = 1
     try:
+        import atexit  # noqa: PLC0415
+
+        atexit._clear()  # the caller's handlers are the caller's
         os.setpgid(0, 0)
         _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
         run()
         code = 0
     finally:
@@ -206,64 +203,7 @@ def fork(run: Callable[[], None]) -> Own:
 def spawn(sock: int, cell: int, lifeline: int) -> Own:
     """Start a fresh interpreter as a worker."""
     program = f"s.main({sock}, {cell}, {lifeline})"
-    return Own(_spawn("_worker", program, [sock, cell, lifeline]))
-
-
-def _spawn(module: str, program: str, fds: Sequence[int]) -> int:
-    """Start an interpreter that runs `program`, with `s` our module of that name."""
-    package = os.path.dirname(os.path.abspath(__file__))
-    code = (
-        f"import sys; sys.path.insert(0, {os.path.dirname(package)!r}); "
-        f"import {__package__}.{module} as s; del sys.path[0]; {program}"
-    )
-    arguments = [sys.executable, *_interpreter_flags(), "-c", code]
-    actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
-    actions += [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in fds]  # which makes it inheritable there
-    environment = {**os.environ, "PYTHONHASHSEED": _hash_seed()}
-    return os.posix_spawn(
-        sys.executable,
-        arguments,
-        environment,
-        file_actions=actions,
-        setpgroup=0,
-        setsigdef=[_signal.SIGINT, _signal.SIGTERM, _signal.SIGCHLD, _signal.SIGPIPE],
-        setsigmask=[],
-    )
-
-
-_seed: str = ""
-
-
-def _hash_seed() -> str:
-    """One hash seed for all workers: the caller's, where it was chosen."""
-    global _seed  # noqa: PLW0603 -- drawn once in each process
-    if not _seed:
-        given = os.environ.get("PYTHONHASHSEED", "random")
-        _seed = str(int.from_bytes(os.urandom(4), "big")) if given in ("", "random") else given
-    return _seed
-
-
-def _interpreter_flags() -> list[str]:
-    """The options that this interpreter was started with, for another like it."""
-    flags = ["-P"]  # the directory of a `-c` program, which is the current one, is not for imports
-    letters = {
-        "isolated": "I",
-        "no_site": "S",
-        "no_user_site": "s",
-        "ignore_environment": "E",
-        "dont_write_bytecode": "B",
-        "verbose": "v",
-        "bytes_warning": "b",
-    }
-    for name, letter in letters.items():
-        if getattr(sys.flags, name):
-            flags.append("-" + letter * getattr(sys.flags, name))
-    if sys.flags.optimize:
-        flags.append("-" + "O" * sys.flags.optimize)
-    flags += [f"-W{option}" for option in sys.warnoptions]
-    for name, value in getattr(sys, "_xoptions", {}).items():
-        flags += ["-X", name if value is True else f"{name}={value}"]
-    return flags
+    return Own(_launch.interpreter("_worker", program, [sock, cell, lifeline]))
 
 
 def _reap(pid: int, seconds: float) -> tuple[bool, int | None]:

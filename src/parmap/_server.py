@@ -31,8 +31,9 @@ def main(control: int, lifeline: int, preload: Sequence[str]) -> None:
     gc.collect()
     gc.freeze()  # so that collections in workers do not touch, and so copy, these pages
     role = _Server(_socket.socket(fileno=control)).serve()
-    if role is not None:
-        _worker.main(*role, lifeline)
+    if role is None:
+        os._exit(0)  # nothing here is worth the time that an interpreter takes to end
+    _worker.main(*role, lifeline)
 
 
 class _Server:

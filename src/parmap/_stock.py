@@ -14,10 +14,10 @@ import os
 import select
 import time
 
-from . import _ambience, _cell, _codec, _cpus, _memory, _process
+from . import _ambience, _cell, _codec, _cpus, _launch, _memory, _process
 from ._channel import Channel, Closed
-from ._errors import SerializationError
 from ._link import Link
+from ._serialization import SerializationError
 from ._wire import WireError
 
 TYPE_CHECKING = False
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
         def offer(self, link: Link) -> None:
             """Take a worker that was waited for; called in any thread."""
+
+        def nudge(self) -> None:
+            """Look whether a worker can be spared; called in any thread."""
 
 
 #: Seconds that workers get to end by themselves, then after SIGTERM.
@@ -126,6 +129,8 @@ class Stock:
                 if not self._idle:
                     if self._is_full():
                         self._waiting.append(tenant)
+                        for holder in {*self._leased.values()} - {tenant}:
+                            holder.nudge()
                         return None
                     number = next(n for n in range(len(self._numbers) + 1) if n not in self._numbers)
                     self._numbers.add(number)
@@ -232,7 +237,7 @@ class Stock:
         return link
 
     def _launch(self, sock: int, cell: int, number: int, ours: _socket.socket) -> _process.Child:
-        lifeline = _registry.lifeline()
+        lifeline = _launch.lifeline()
         if self.kind.launch is not None:
             name = self.kind.name.format(number)
             return self.kind.launch(sock, cell, lifeline, ours.fileno(), name)
@@ -380,7 +385,6 @@ class _Registry:
         self._lock = _thread.allocate_lock()
         self._stocks: list[Stock] = []
         self._servers: dict[tuple[str, ...], _process.Server] = {}
-        self._lifeline: tuple[int, int] | None = None
         self._hooked = False
 
     def remember(self, stock: Stock) -> None:
@@ -389,31 +393,24 @@ class _Registry:
             if not self._hooked:
                 self._hooked = True
                 os.register_at_fork(after_in_child=self._abandon)
-                atexit.register(self.end)
+                # At exit nobody waits for a server: it ends by itself, and has no workers left.
+                atexit.register(self.end, wait=False)
 
     def forget(self, stock: Stock) -> None:
         with self._lock:
             self._stocks = [other for other in self._stocks if other is not stock]
 
-    def lifeline(self) -> int:
-        """The reading end of a pipe whose other end only this process holds."""
-        with self._lock:
-            if self._lifeline is None:
-                self._lifeline = os.pipe()
-            return self._lifeline[0]
-
     def server(self, preload: tuple[str, ...]) -> _process.Server:
         """The clean server that has imported these modules."""
-        lifeline = self.lifeline()
         with self._lock:
             found = self._servers.get(preload)
             if found is None or found.gone:
                 if found is not None:
-                    found.close()
-                found = self._servers[preload] = _process.Server(preload, lifeline)
+                    found.close(wait=True)
+                found = self._servers[preload] = _process.Server(preload)
             return found
 
-    def end(self) -> None:
+    def end(self, *, wait: bool) -> None:
         """End all workers that nobody uses; then the servers, unless some are in use."""
         for stock in list(self._stocks):
             stock.close()
@@ -421,11 +418,9 @@ class _Registry:
             if any(stock.in_use for stock in self._stocks):
                 return
             servers, self._servers = self._servers, {}
-            lifeline, self._lifeline = self._lifeline, None
         for server in servers.values():
-            server.close()
-        for fd in lifeline or ():
-            os.close(fd)
+            server.close(wait=wait)
+        _launch.cut_lifeline(here=False)
 
     def _abandon(self) -> None:
         self._lock = _thread.allocate_lock()
@@ -434,11 +429,7 @@ class _Registry:
         for server in self._servers.values():
             server.abandon()
         self._servers = {}
-        if self._lifeline is not None:
-            # The writing end must close, or workers would outlive the caller while this child lives.
-            # The other end stays: this child may be about to be a worker.
-            os.close(self._lifeline[1])
-            self._lifeline = None
+        _launch.forget()
 
 
 _registry = _Registry()
@@ -456,7 +447,7 @@ def shutdown() -> None:
         [1, 2]
         >>> parmap.shutdown()
     """
-    _registry.end()
+    _registry.end(wait=True)
 
 
 shutdown.__module__ = "parmap"

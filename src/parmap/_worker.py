@@ -16,10 +16,10 @@ import select
 import sys
 import time
 
-from . import _ambience, _cell, _codec, _failure, _identity, _wire
+from . import _ambience, _cell, _codec, _failure, _identity, _memory, _wire
 from ._channel import Channel, Closed
 from ._codec import SCALARS, Packed
-from ._errors import SerializationError
+from ._serialization import SerializationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,9 +65,11 @@ def main(sock: int, cell: int, lifeline: int, *, last: bool = True) -> None:
 
 
 def _end(code: int) -> None:
-    """End in order: threads are waited for, `atexit` handlers run, buffers are written."""
+    """End in order: `atexit` handlers run, buffers are written."""
     try:
-        if "threading" in sys.modules:
+        if "threading" in sys.modules and not _ambience.nested:
+            # A process of the user's own ends as a program does. Threads that items have left behind in
+            # a pool's worker are nobody's: they end with it.
             sys.modules["threading"]._shutdown()
         import atexit  # noqa: PLC0415
 
@@ -95,7 +97,7 @@ def _die_with(lifeline: int) -> None:
         # Opened anew, since the flag belongs to what all workers would share otherwise.
         own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
         fcntl.fcntl(own, fcntl.F_SETOWN, -os.getpgrp() if os.getpgrp() == os.getpid() else os.getpid())
-        fcntl.fcntl(own, 10, _signal.SIGKILL)  # F_SETSIG, which `fcntl` does not name everywhere
+        fcntl.fcntl(own, fcntl.F_SETSIG, _signal.SIGKILL)
         fcntl.fcntl(own, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
     except (ImportError, AttributeError, OSError):
         _thread.start_new_thread(_watch, (lifeline,))
@@ -167,7 +169,7 @@ class Worker:
                     self._begin(frame)
                 else:
                     self._set_up(frame)
-            if self._memory_limit is not None and resident() > self._memory_limit:
+            if self._memory_limit is not None and _memory.resident() > self._memory_limit:
                 self._send(_wire.LEAVING, [])
                 return
 
@@ -424,12 +426,3 @@ def set_up_carried() -> Any:
     """Run the initializer that this process carries."""
     func, arguments = carried
     return func(*arguments)
-
-
-def resident(pid: int | str = "self") -> int:
-    """The resident memory of a process in bytes; 0 where it cannot be known."""
-    try:
-        with open(f"/proc/{pid}/statm", "rb", buffering=0) as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError, ValueError):
-        return 0

@@ -1,0 +1,131 @@
+"""Starts interpreters: fresh workers, and the clean servers.
+
+Light on purpose: a call starts its clean server through here first, and imports the rest of the package
+while that boots.
+"""
+
+from __future__ import annotations
+
+import _signal  # `signal` wraps the same numbers in enums, and costs 3.5 ms
+import _socket  # `socket` imports `selectors`, `enum` and more: 13 ms against 2
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_lifeline: tuple[int, int] | None = None
+_begun: list[tuple[_socket.socket, int]] = []  # a clean server that nobody has asked for yet
+
+
+def lifeline() -> int:
+    """The reading end of a pipe whose other end only this process holds."""
+    global _lifeline  # noqa: PLW0603 -- one for each process
+    if _lifeline is None:
+        _lifeline = os.pipe()
+    return _lifeline[0]
+
+
+def cut_lifeline(*, here: bool) -> None:
+    """Close it; `here`: only this process's copy of the writing end, in a forked child.
+
+    A child must, or workers would outlive the caller while it lives. The other end stays: the child may
+    be about to be a worker.
+    """
+    global _lifeline  # noqa: PLW0603
+    if _lifeline is not None:
+        os.close(_lifeline[1])
+        if not here:
+            os.close(_lifeline[0])
+        _lifeline = None
+
+
+def begin() -> None:
+    """Start the clean server of the default workers, unless one was started before."""
+    if not _begun and "parmap._stock" not in sys.modules and hasattr(os, "fork"):
+        _begun.append(_start_clean_server(()))
+
+
+def clean_server(preload: Sequence[str]) -> tuple[_socket.socket, int]:
+    """A clean server that imports these modules: the socket to it, and its pid."""
+    if _begun and not preload:
+        return _begun.pop()
+    return _start_clean_server(preload)
+
+
+def forget() -> None:
+    """In a forked child of the caller: what was started is the parent's."""
+    for sock, _ in _begun:
+        sock.close()
+    _begun.clear()
+    cut_lifeline(here=True)
+
+
+def _start_clean_server(preload: Sequence[str]) -> tuple[_socket.socket, int]:
+    ours, theirs = _socket.socketpair()
+    try:
+        program = f"s.main({theirs.fileno()}, {lifeline()}, {list(preload)!r})"
+        return ours, interpreter("_server", program, [theirs.fileno(), lifeline()])
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+
+
+def interpreter(module: str, program: str, fds: Sequence[int]) -> int:
+    """Start an interpreter that runs `program`, with `s` our module of that name."""
+    package = os.path.dirname(os.path.abspath(__file__))
+    code = (
+        f"import sys; sys.path.insert(0, {os.path.dirname(package)!r}); "
+        f"import {__package__}.{module} as s; del sys.path[0]; {program}"
+    )
+    arguments = [sys.executable, *_interpreter_flags(), "-c", code]
+    actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
+    actions += [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in fds]  # which makes it inheritable there
+    environment = {**os.environ, "PYTHONHASHSEED": _hash_seed()}
+    return os.posix_spawn(
+        sys.executable,
+        arguments,
+        environment,
+        file_actions=actions,
+        setpgroup=0,
+        setsigdef=[_signal.SIGINT, _signal.SIGTERM, _signal.SIGCHLD, _signal.SIGPIPE],
+        setsigmask=[],
+    )
+
+
+_seed: str = ""
+
+
+def _hash_seed() -> str:
+    """One hash seed for all workers: the caller's, where it was chosen."""
+    global _seed  # noqa: PLW0603 -- drawn once in each process
+    if not _seed:
+        given = os.environ.get("PYTHONHASHSEED", "random")
+        _seed = str(int.from_bytes(os.urandom(4), "big")) if given in ("", "random") else given
+    return _seed
+
+
+def _interpreter_flags() -> list[str]:
+    """The options that this interpreter was started with, for another like it."""
+    flags = ["-P"]  # the directory of a `-c` program, which is the current one, is not for imports
+    letters = {
+        "isolated": "I",
+        "no_site": "S",
+        "no_user_site": "s",
+        "ignore_environment": "E",
+        "dont_write_bytecode": "B",
+        "verbose": "v",
+        "bytes_warning": "b",
+    }
+    for name, letter in letters.items():
+        if getattr(sys.flags, name):
+            flags.append("-" + letter * getattr(sys.flags, name))
+    if sys.flags.optimize:
+        flags.append("-" + "O" * sys.flags.optimize)
+    flags += [f"-W{option}" for option in sys.warnoptions]
+    for name, value in getattr(sys, "_xoptions", {}).items():
+        flags += ["-X", name if value is True else f"{name}={value}"]
+    return flags

@@ -1,0 +1,155 @@
+"""From a call to the drive that runs it: which workers, how many, which rules."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from . import _codec, _stock
+from ._calls import is_pool, stock_of
+from ._cpus import available_cpus
+from ._intake import Intake
+from ._link import Task
+from ._loop import ProcessDrive
+from ._options import env_debug
+from ._plan._call import Rules
+from ._plan._crew import INFINITY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ._calls import Call
+    from ._drive import Drive
+
+
+def make_drive(call: Call) -> Drive:
+    """Everything ready to run; nothing has been read or started but the clean server."""
+    executor, options = call.options.executor, call.options
+    stock = _stock.default() if executor == "process" else stock_of(executor)
+    packing = executor not in ("thread", "serial") and not is_threads(executor)
+    intake = Intake(call.iterables, star=call.star, strict=options.strict, packing=packing)
+    halts = options.on_error == "raise" and options.retries == 0
+    common: dict[str, Any] = {"name": call.name, "retry_on": options.retry_on}
+    if options.progress is not False:
+        from ._progress import make_progress  # noqa: PLC0415 -- for the calls that show some
+
+        common["progress"] = make_progress(options.progress, intake.total, call.name)
+    task = None
+    try:
+        if stock is not None:
+            stock.warm_up()  # so that it starts while the function is being pickled
+        if packing:
+            timed = options.item_timeout is not None
+            function = _codec.pack(call.func, copy=True)
+            task = Task(function.parts, halts=halts, star=call.star, timed=timed)
+    except BaseException:
+        if "progress" in common:
+            common["progress"].close()
+        raise
+    drive: Drive
+    if stock is not None:
+        assert task is not None
+        size = stock.limit or available_cpus()
+        rules = _rules(call, min(options.max_workers or size, stock.limit or 1 << 30))
+        drive = ProcessDrive(stock, task, rules, intake, **common)
+    else:
+        from . import _executors  # noqa: PLC0415 -- for the calls that use one
+
+        runner, workers, context = _runner(call)
+        drive = _executors.FutureDrive(
+            runner,
+            task,
+            call.func,
+            _rules(call, workers),
+            intake,
+            star=call.star,
+            halts=halts,
+            context=context,
+            **common,
+        )
+    drive.seconds_allowed = options.timeout or 0.0
+    return drive
+
+
+def _runner(call: Call) -> tuple[Any, int, Any]:
+    """What runs chunks, how many side by side, and the context for each item."""
+    from . import _executors  # noqa: PLC0415
+
+    executor, workers = call.options.executor, call.options.max_workers
+    if executor == "serial":
+        return _executors.Inline(), 1, None
+    if executor == "thread":
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 -- dear
+        from contextvars import copy_context  # noqa: PLC0415
+
+        workers = workers or available_cpus()
+        made: Any = ThreadPoolExecutor(workers, thread_name_prefix="parmap")
+        return _executors.Submitting(made, owned=True), workers, copy_context()
+    if executor == "interpreter":
+        import concurrent.futures  # noqa: PLC0415
+
+        workers = workers or available_cpus()
+        made = concurrent.futures.InterpreterPoolExecutor(workers)  # type: ignore[attr-defined]
+        return _executors.Submitting(made, owned=True), workers, None
+    if is_pool(executor):
+        return _executors.Applying(executor), _executors.width(executor), None
+    context = None
+    if is_threads(executor):
+        from contextvars import copy_context  # noqa: PLC0415
+
+        context = copy_context()
+    return _executors.Submitting(executor, owned=False), _executors.width(executor), context
+
+
+def is_threads(executor: Any) -> bool:
+    """Whether an executor runs in this process, so that nothing has to be pickled."""
+    module = sys.modules.get("concurrent.futures.thread")
+    if module is None or not isinstance(executor, module.ThreadPoolExecutor):
+        return False
+    # Python 3.14's InterpreterPoolExecutor derives from it, and shares nothing.
+    return type(executor).__name__ != "InterpreterPoolExecutor"
+
+
+def _rules(call: Call, workers: int) -> Rules:
+    options = call.options
+    chunksize, window = options.chunksize, options.buffersize
+    if call.delivery != "whole" and options.executor == "serial":
+        chunksize = window = 1  # as lazy as `map`
+    return Rules(
+        workers=workers,
+        chunksize=chunksize,
+        window=window,
+        retries=options.retries,
+        stop_at_failure=options.on_error == "raise",
+        stop_at_time=INFINITY if options.timeout is None else time.monotonic() + options.timeout,
+        item_timeout=options.item_timeout,
+        delivery=call.delivery,
+    )
+
+
+# --- a whole call -------------------------------------------------------------------------------------
+
+
+def run(call: Call) -> list[Any]:
+    """Run a call to its end and answer its results."""
+    drive = make_drive(call)
+    began = time.perf_counter()
+    try:
+        drive.run()
+    finally:
+        drive.end_progress()
+        if env_debug():
+            report(drive, time.perf_counter() - began)
+    return drive.answer(keep=call.options.on_error == "return")
+
+
+def report(drive: Drive, seconds: float) -> None:
+    """Write the line that PARMAP_DEBUG=1 asks for."""
+    spent = drive.spent
+    line = (
+        f"parmap: {drive.name}: {drive.plan.done} items in {spent.chunks} chunks, {seconds:.3f} s"
+        f" (computing {spent.computing:.3f} s in all workers, pickling {spent.pickling:.3f} s,"
+        f" waiting {spent.waiting:.3f} s), {spent.sent:,} bytes sent, {spent.received:,} received"
+    )
+    print(line, file=sys.stderr)
