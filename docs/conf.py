@@ -67,5 +67,7 @@ _bare = {
 nitpick_ignore_regex = [
     (r"py:.*", rf"({_modules}|typing_extensions)(\..+)?"),
     (r"py:.*", "|".join(sorted(map(re.escape, _bare)))),
-    (r"py:.*", r"(parmap\.(_\w+\.)*)?(_?[A-Z][0-9]?|Ts)"),
+    (r"py:.*", r"(parmap\.(_\w+\.)*)?(_?[A-Z][0-9]?|\*?Ts|P\.args|P\.kwargs)"),
+    # What the annotations call our own; the descriptions say what they are.
+    (r"py:.*", r"(ProgressOption|ExecutorOption|StartMethod|ParallelIterator)"),
 ]

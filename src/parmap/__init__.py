@@ -73,18 +73,20 @@ _OLD = {
 }
 
 
-def __getattr__(name: str) -> object:
-    for home, names in _HOMES.items():
-        if name in names:
-            module = __import__(f"{__name__}.{home}", fromlist=(name,))
-            value = getattr(module, name)
-            globals()[name] = value
-            return value
-    if name in _OLD:
-        msg = f"parmap.{name} is of another distribution of this name; here it is {_OLD[name]}"
+if not TYPE_CHECKING:  # else every name would be one, for type checkers
+
+    def __getattr__(name: str) -> object:
+        for home, names in _HOMES.items():
+            if name in names:
+                module = __import__(f"{__name__}.{home}", fromlist=(name,))
+                value = getattr(module, name)
+                globals()[name] = value
+                return value
+        if name in _OLD:
+            msg = f"parmap.{name} is of another distribution of this name; here it is {_OLD[name]}"
+            raise AttributeError(msg)
+        msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
 
 
 def __dir__() -> list[str]:

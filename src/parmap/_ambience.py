@@ -36,9 +36,10 @@ def gather() -> dict[str, Any]:
         directory = os.getcwd()
     except OSError:  # it has been deleted: the workers stay where they are
         directory = None
+    entries: list[Any] = sys.path  # whatever somebody has put there
     found: dict[str, Any] = {
         "directory": directory,
-        "path": [entry for entry in sys.path if isinstance(entry, str)],
+        "path": [entry for entry in entries if isinstance(entry, str)],
         "environment": _environment(),
         "filters": list(warnings.filters),
         "recursion": sys.getrecursionlimit(),
@@ -57,7 +58,7 @@ def gather() -> dict[str, Any]:
 
 def _environment() -> dict[Any, Any]:
     # What lies under `os.environ`, if it is there: to decode all variables takes 90 µs, a third of a call.
-    raw = getattr(os.environ, "_data", None)
+    raw: dict[Any, Any] | None = getattr(os.environ, "_data", None)
     return dict(raw) if isinstance(raw, dict) else dict(os.environ)
 
 

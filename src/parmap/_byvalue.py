@@ -12,7 +12,7 @@ import marshal
 import sys
 from _pickle import Pickler
 from io import BytesIO
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
+from types import CellType, CodeType, FunctionType, ModuleType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,9 +60,10 @@ class _Pickler(Pickler):
         if kind is FunctionType:
             return NotImplemented if _importable(obj) else self._reduce_function(obj)
         if kind is ModuleType:
-            if obj.__name__ == "__main__" or sys.modules.get(obj.__name__) is not obj:
+            name = obj.__name__
+            if name == "__main__" or sys.modules.get(name) is not obj:
                 raise NotSimple
-            return _import, (obj.__name__,)
+            return _import, (name,)
         if kind is CellType or (isinstance(obj, type) and obj.__module__ == "__main__"):
             raise NotSimple
         if kind.__module__ == "__main__":

@@ -43,7 +43,7 @@ class Call:
         options.executor, options.max_workers = _resolve(options)
 
 
-def describe(func: Callable[..., Any]) -> str:
+def describe(func: Any) -> str:
     """A function's name, as far as it has one."""
     while hasattr(func, "func") and not hasattr(func, "__name__"):
         func = func.func  # a partial

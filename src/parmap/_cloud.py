@@ -28,7 +28,7 @@ def dumps(obj: object, buffer_callback: Callable[[Any], object] | None) -> bytes
 _CACHED = type(functools.lru_cache(lambda: None))
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+class _Pickler(cloudpickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         if type(obj) is _CACHED and _not_importable(obj):
             # The cache itself stays behind: each worker fills its own.
@@ -49,7 +49,8 @@ def _not_importable(obj: Any) -> bool:
     return found is not obj
 
 
-_DISPATCHER_CODE = functools.singledispatch(lambda _: None).__code__
+_a_dispatcher: Any = functools.singledispatch(_not_importable)  # of whatever function
+_DISPATCHER_CODE = _a_dispatcher.__code__
 
 
 def _cached(maxsize: int | None, typed: bool, func: Any) -> Any:  # noqa: FBT001

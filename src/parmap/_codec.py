@@ -142,13 +142,18 @@ def bundle(values: Sequence[Any]) -> tuple[list[Any], Parts]:
     return parcels, parts
 
 
+def holds_packed(parcels: Sequence[Any]) -> bool:
+    """Whether `unbundle` of these answers values that are still to be unpacked."""
+    return any(parcel[0] != _BATCH for parcel in parcels)
+
+
 def unbundle(parcels: Sequence[Any], parts: Sequence[memoryview]) -> list[Any]:
     """The values again: scalars as they are and all else `Packed`, still to be unpacked."""
     values: list[Any] = []
     at = 0
     for kind, detail in parcels:
         if kind == _BATCH:
-            batch = loads(parts[at])
+            batch: list[Any] | tuple[Any, ...] = loads(parts[at])
             if len(parcels) == 1:
                 return batch if isinstance(batch, list) else list(batch)
             values += batch

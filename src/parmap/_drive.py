@@ -211,13 +211,15 @@ class Drive:
 
     # --- what subclasses report ---------------------------------------------------------------------
 
-    def took(self, worker: int, first: int, values: Sequence[Any], seconds: float) -> None:
-        """A worker has sent results, scalars as they are and all else packed."""
+    def took(
+        self, worker: int, first: int, values: Sequence[Any], seconds: float, *, packed: bool
+    ) -> None:
+        """A worker has sent results; `packed`: some are to be unpacked still."""
         self.spent.computing += seconds
         now = time.monotonic()
         begun = first
         stop = first + len(values)
-        if Packed in set(map(type, values)):
+        if packed:
             values = list(values)
             for at, value in enumerate(values):
                 if type(value) is not Packed:

@@ -27,17 +27,10 @@ if TYPE_CHECKING:
     class Future(Protocol):
         """What `submit` answers."""
 
-        def cancel(self) -> bool:
-            """Cancel it, if it has not begun."""
-
-        def exception(self) -> BaseException | None:
-            """What it raised."""
-
-        def result(self) -> Any:
-            """What it returned."""
-
-        def cancelled(self) -> bool:
-            """Whether it was cancelled."""
+        def cancel(self) -> bool: ...
+        def exception(self) -> BaseException | None: ...
+        def result(self) -> Any: ...
+        def cancelled(self) -> bool: ...
 
     #: What a chunk came to: results (None where an item failed), failures as (place, error, fatal), how
     #: many items ran, and seconds.
@@ -181,7 +174,7 @@ class Applying:
         """Submit and have the end reported, in the pool's thread."""
         from concurrent.futures import Future as Promise  # noqa: PLC0415 -- dear
 
-        future: Any = Promise()
+        future: Promise[Any] = Promise()
         future.add_done_callback(done)
         self._pool.apply_async(
             call[0], call[1:], callback=future.set_result, error_callback=future.set_exception
@@ -268,7 +261,7 @@ class FutureDrive(Drive):
 
     def take_back(self, worker: int) -> list[tuple[int, int]]:
         """See `Drive`."""
-        spans = []
+        spans: list[tuple[int, int]] = []
         for number, (owner, first, stop, future) in list(self._chunks.items()):
             if owner == worker and future is not None and future.cancel():
                 del self._chunks[number]
@@ -308,14 +301,15 @@ class FutureDrive(Drive):
             self.feed(Stop(now, _explained(error, first, stop)))
             return
         results, failures, ran, seconds = self._outcome(future.result())
+        packed = self._task is not None
         begin = 0
         for place, failure, fatal in failures:
             if begin < place:
-                self.took(worker, first + begin, results[begin:place], seconds)
+                self.took(worker, first + begin, results[begin:place], seconds, packed=packed)
             self.failed(worker, first + place, failure, fatal=fatal)
             begin = place + 1
         if begin < ran:
-            self.took(worker, first + begin, results[begin:ran], seconds)
+            self.took(worker, first + begin, results[begin:ran], seconds, packed=packed)
         if ran < stop - first:
             self.feed(GaveBack(now, worker, [(first + ran, stop)]))
 

@@ -11,7 +11,6 @@ import sys
 from types import CodeType, FunctionType, TracebackType
 
 from . import _codec
-from ._codec import Packed
 from ._errors import RemoteError
 
 TYPE_CHECKING = False
@@ -98,7 +97,7 @@ def _trace(error: BaseException) -> str:
 
 
 def _frames(traceback: TracebackType | None) -> list[tuple[str, str, int]]:
-    frames = []
+    frames: list[tuple[str, str, int]] = []
     while traceback is not None:
         code = traceback.tb_frame.f_code
         frames.append((code.co_filename, code.co_qualname, traceback.tb_lineno))

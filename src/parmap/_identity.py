@@ -48,7 +48,7 @@ class _Finder:
         """The ordinary spec, whose loader then also tells the module who it is in."""
         if name != _PROCESS:
             return None
-        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        sys.meta_path.remove(self)
         for finder in sys.meta_path:
             spec = finder.find_spec(name, path, target)
             if spec is not None and spec.loader is not None:

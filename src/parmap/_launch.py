@@ -14,6 +14,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 _lifeline: tuple[int, int] | None = None
 _begun: list[tuple[_socket.socket, int]] = []  # a clean server that nobody has asked for yet
@@ -82,7 +83,7 @@ def interpreter(module: str, program: str, fds: Sequence[int]) -> int:
         f"import {__package__}.{module} as s; del sys.path[0]; {program}"
     )
     arguments = [sys.executable, *_interpreter_flags(), "-c", code]
-    actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
+    actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
     actions += [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in fds]  # which makes it inheritable there
     environment = {**os.environ, "PYTHONHASHSEED": _hash_seed()}
     return os.posix_spawn(

@@ -170,8 +170,8 @@ class Link:
 
     def _settle(self, begin: int, end: int) -> list[tuple[int, int]]:
         """Strike the ordinals from `begin` to `end` off what is owed, and answer their indices."""
-        spans = []
-        owed = []
+        spans: list[tuple[int, int]] = []
+        owed: list[tuple[int, int, int]] = []
         for start, index, count in self._owed:
             low, high = max(begin, start), min(end, start + count)
             if low >= high:

@@ -273,7 +273,8 @@ class ProcessDrive(Drive):
         if len(values) != news.stop - news.first:
             msg = "a worker has reported what it did not hold"
             raise WireError(msg)
-        self.took(worker, news.first, values, news.seconds)
+        packed = _codec.holds_packed(parcels)
+        self.took(worker, news.first, values, news.seconds, packed=packed)
 
     def _heard_failure(self, worker: int, news: News) -> None:
         data, fatal = news.payload

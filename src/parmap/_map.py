@@ -9,14 +9,82 @@ from ._options import MapOptions, check_callable, check_count, check_iterable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
-    from typing import Any, Literal
+    from typing import Any, Generic, Literal, TypeVar, Unpack, overload
 
     from ._drive import Drive
     from ._options import ProgressOption
+    from ._signatures import (
+        A,
+        B,
+        C,
+        D,
+        E,
+        ExecutorOption,
+        ImapRaising,
+        ImapReturning,
+        MapRaising,
+        MapReturning,
+        R,
+        SixOrMore,
+    )
+
+    T_co = TypeVar("T_co", covariant=True)
+else:
+    # Importing `typing` costs more than the rest of parmap: at run time `Generic[T_co]` is `object`.
+    T_co = "T_co"
+    Generic = {T_co: object}
+
+# Type checkers see the overloads: items typed one by one, options as typed dicts. At run time there
+# are none, and the signatures that `help()` shows have every option.
 
 
+# fmt: off
+if TYPE_CHECKING:
+    @overload
+    def parallel_map(func: Callable[[A], R], a: Iterable[A], /,
+                     **options: Unpack[MapRaising]) -> list[R]: ...
+    @overload
+    def parallel_map(func: Callable[[A], R], a: Iterable[A], /,
+                     **options: Unpack[MapReturning]) -> list[R | Exception]: ...
+    @overload
+    def parallel_map(func: Callable[[A, B], R], a: Iterable[A], b: Iterable[B], /,
+                     **options: Unpack[MapRaising]) -> list[R]: ...
+    @overload
+    def parallel_map(func: Callable[[A, B], R], a: Iterable[A], b: Iterable[B], /,
+                     **options: Unpack[MapReturning]) -> list[R | Exception]: ...
+    @overload
+    def parallel_map(func: Callable[[A, B, C], R], a: Iterable[A], b: Iterable[B], c: Iterable[C],
+                     /, **options: Unpack[MapRaising]) -> list[R]: ...
+    @overload
+    def parallel_map(func: Callable[[A, B, C], R], a: Iterable[A], b: Iterable[B], c: Iterable[C],
+                     /, **options: Unpack[MapReturning]) -> list[R | Exception]: ...
+    @overload
+    def parallel_map(func: Callable[[A, B, C, D], R], a: Iterable[A], b: Iterable[B],
+                     c: Iterable[C], d: Iterable[D], /,
+                     **options: Unpack[MapRaising]) -> list[R]: ...
+    @overload
+    def parallel_map(func: Callable[[A, B, C, D], R], a: Iterable[A], b: Iterable[B],
+                     c: Iterable[C], d: Iterable[D], /,
+                     **options: Unpack[MapReturning]) -> list[R | Exception]: ...
+    @overload
+    def parallel_map(func: Callable[[A, B, C, D, E], R], a: Iterable[A], b: Iterable[B],
+                     c: Iterable[C], d: Iterable[D], e: Iterable[E], /,
+                     **options: Unpack[MapRaising]) -> list[R]: ...
+    @overload
+    def parallel_map(func: Callable[[A, B, C, D, E], R], a: Iterable[A], b: Iterable[B],
+                     c: Iterable[C], d: Iterable[D], e: Iterable[E], /,
+                     **options: Unpack[MapReturning]) -> list[R | Exception]: ...
+    @overload
+    def parallel_map(func: Callable[..., R], a: Iterable[Any], b: Iterable[Any], c: Iterable[Any],
+                     d: Iterable[Any], e: Iterable[Any], f: Iterable[Any], /, *more: Iterable[Any],
+                     **options: Unpack[MapRaising]) -> list[R]: ...
+    @overload
+    def parallel_map(func: Callable[..., R], a: Iterable[Any], b: Iterable[Any], c: Iterable[Any],
+                     d: Iterable[Any], e: Iterable[Any], f: Iterable[Any], /, *more: Iterable[Any],
+                     **options: Unpack[MapReturning]) -> list[R | Exception]: ...
+# fmt: on
 def parallel_map(
     func: Callable[..., Any],
     iterable: Iterable[Any],
@@ -31,7 +99,7 @@ def parallel_map(
     on_error: Literal["raise", "return"] = "raise",
     strict: bool = False,
     progress: ProgressOption = False,
-    executor: Any = None,
+    executor: ExecutorOption | None = None,
 ) -> list[Any]:
     """Apply a function to every item, on all cores: `list(map(func, iterable, *iterables))`.
 
@@ -97,6 +165,53 @@ def parallel_map(
     return _calls.run(Call("parallel_map", func, inputs, options, star=len(inputs) > 1))
 
 
+# fmt: off
+if TYPE_CHECKING:
+    @overload
+    def parallel_starmap(func: Callable[[A], R], iterable: Iterable[tuple[A]], /,
+                         **options: Unpack[MapRaising]) -> list[R]: ...
+    @overload
+    def parallel_starmap(func: Callable[[A], R], iterable: Iterable[tuple[A]], /,
+                         **options: Unpack[MapReturning]) -> list[R | Exception]: ...
+    @overload
+    def parallel_starmap(func: Callable[[A, B], R], iterable: Iterable[tuple[A, B]], /,
+                         **options: Unpack[MapRaising]) -> list[R]: ...
+    @overload
+    def parallel_starmap(func: Callable[[A, B], R], iterable: Iterable[tuple[A, B]], /,
+                         **options: Unpack[MapReturning]) -> list[R | Exception]: ...
+    @overload
+    def parallel_starmap(func: Callable[[A, B, C], R], iterable: Iterable[tuple[A, B, C]], /,
+                         **options: Unpack[MapRaising]) -> list[R]: ...
+    @overload
+    def parallel_starmap(func: Callable[[A, B, C], R], iterable: Iterable[tuple[A, B, C]], /,
+                         **options: Unpack[MapReturning]) -> list[R | Exception]: ...
+    @overload
+    def parallel_starmap(func: Callable[[A, B, C, D], R], iterable: Iterable[tuple[A, B, C, D]], /,
+                         **options: Unpack[MapRaising]) -> list[R]: ...
+    @overload
+    def parallel_starmap(func: Callable[[A, B, C, D], R], iterable: Iterable[tuple[A, B, C, D]], /,
+                         **options: Unpack[MapReturning]) -> list[R | Exception]: ...
+    @overload
+    def parallel_starmap(func: Callable[[A, B, C, D, E], R],
+                         iterable: Iterable[tuple[A, B, C, D, E]], /,
+                         **options: Unpack[MapRaising]) -> list[R]: ...
+    @overload
+    def parallel_starmap(func: Callable[[A, B, C, D, E], R],
+                         iterable: Iterable[tuple[A, B, C, D, E]], /,
+                         **options: Unpack[MapReturning]) -> list[R | Exception]: ...
+    @overload
+    def parallel_starmap(func: Callable[[], R], iterable: Iterable[tuple[()]], /,
+                         **options: Unpack[MapRaising]) -> list[R]: ...
+    @overload
+    def parallel_starmap(func: Callable[[], R], iterable: Iterable[tuple[()]], /,
+                         **options: Unpack[MapReturning]) -> list[R | Exception]: ...
+    @overload
+    def parallel_starmap(func: Callable[..., R], iterable: Iterable[SixOrMore | list[Any]], /,
+                         **options: Unpack[MapRaising]) -> list[R]: ...
+    @overload
+    def parallel_starmap(func: Callable[..., R], iterable: Iterable[SixOrMore | list[Any]], /,
+                         **options: Unpack[MapReturning]) -> list[R | Exception]: ...
+# fmt: on
 def parallel_starmap(
     func: Callable[..., Any],
     iterable: Iterable[Iterable[Any]],
@@ -111,7 +226,7 @@ def parallel_starmap(
     on_error: Literal["raise", "return"] = "raise",
     strict: bool = False,
     progress: ProgressOption = False,
-    executor: Any = None,
+    executor: ExecutorOption | None = None,
 ) -> list[Any]:
     """Apply a function to every tuple of arguments: `list(itertools.starmap(func, iterable))`.
 
@@ -156,6 +271,51 @@ def parallel_starmap(
     return _calls.run(Call("parallel_starmap", func, inputs, options, star=True))
 
 
+# fmt: off
+if TYPE_CHECKING:
+    @overload
+    def parallel_imap(func: Callable[[A], R], a: Iterable[A], /,
+                      **options: Unpack[ImapRaising]) -> ParallelIterator[R]: ...
+    @overload
+    def parallel_imap(func: Callable[[A], R], a: Iterable[A], /,
+                      **options: Unpack[ImapReturning]) -> ParallelIterator[R | Exception]: ...
+    @overload
+    def parallel_imap(func: Callable[[A, B], R], a: Iterable[A], b: Iterable[B], /,
+                      **options: Unpack[ImapRaising]) -> ParallelIterator[R]: ...
+    @overload
+    def parallel_imap(func: Callable[[A, B], R], a: Iterable[A], b: Iterable[B], /,
+                      **options: Unpack[ImapReturning]) -> ParallelIterator[R | Exception]: ...
+    @overload
+    def parallel_imap(func: Callable[[A, B, C], R], a: Iterable[A], b: Iterable[B], c: Iterable[C],
+                      /, **options: Unpack[ImapRaising]) -> ParallelIterator[R]: ...
+    @overload
+    def parallel_imap(func: Callable[[A, B, C], R], a: Iterable[A], b: Iterable[B], c: Iterable[C],
+                      /, **options: Unpack[ImapReturning]) -> ParallelIterator[R | Exception]: ...
+    @overload
+    def parallel_imap(func: Callable[[A, B, C, D], R], a: Iterable[A], b: Iterable[B],
+                      c: Iterable[C], d: Iterable[D], /,
+                      **options: Unpack[ImapRaising]) -> ParallelIterator[R]: ...
+    @overload
+    def parallel_imap(func: Callable[[A, B, C, D], R], a: Iterable[A], b: Iterable[B],
+                      c: Iterable[C], d: Iterable[D], /,
+                      **options: Unpack[ImapReturning]) -> ParallelIterator[R | Exception]: ...
+    @overload
+    def parallel_imap(func: Callable[[A, B, C, D, E], R], a: Iterable[A], b: Iterable[B],
+                      c: Iterable[C], d: Iterable[D], e: Iterable[E], /,
+                      **options: Unpack[ImapRaising]) -> ParallelIterator[R]: ...
+    @overload
+    def parallel_imap(func: Callable[[A, B, C, D, E], R], a: Iterable[A], b: Iterable[B],
+                      c: Iterable[C], d: Iterable[D], e: Iterable[E], /,
+                      **options: Unpack[ImapReturning]) -> ParallelIterator[R | Exception]: ...
+    @overload
+    def parallel_imap(func: Callable[..., R], a: Iterable[Any], b: Iterable[Any], c: Iterable[Any],
+                      d: Iterable[Any], e: Iterable[Any], f: Iterable[Any], /, *more: Iterable[Any],
+                      **options: Unpack[ImapRaising]) -> ParallelIterator[R]: ...
+    @overload
+    def parallel_imap(func: Callable[..., R], a: Iterable[Any], b: Iterable[Any], c: Iterable[Any],
+                      d: Iterable[Any], e: Iterable[Any], f: Iterable[Any], /, *more: Iterable[Any],
+                      **options: Unpack[ImapReturning]) -> ParallelIterator[R | Exception]: ...
+# fmt: on
 def parallel_imap(
     func: Callable[..., Any],
     iterable: Iterable[Any],
@@ -171,7 +331,7 @@ def parallel_imap(
     on_error: Literal["raise", "return"] = "raise",
     strict: bool = False,
     progress: ProgressOption = False,
-    executor: Any = None,
+    executor: ExecutorOption | None = None,
 ) -> ParallelIterator[Any]:
     """Apply a function lazily: `map(func, iterable, *iterables)`, on all cores.
 
@@ -242,7 +402,7 @@ def _checked(func: object, inputs: tuple[Any, ...]) -> tuple[Iterable[Any], ...]
     return tuple(check_iterable(f"iterable {at}", one) for at, one in enumerate(inputs, 1))
 
 
-class ParallelIterator:
+class ParallelIterator(Generic[T_co]):
     """What `parallel_imap` returns: an iterator, and an asynchronous one."""
 
     __module__ = "parmap"
@@ -250,13 +410,13 @@ class ParallelIterator:
     def __init__(self, call: Call) -> None:
         self._call: Call | None = call
         self._drive: Drive | None = None
-        self._ready: Iterator[Any] = iter(())
+        self._ready: Iterator[T_co] = iter(())
         self._handed_out = 0  # since the plan was told
 
-    def __iter__(self) -> ParallelIterator:
+    def __iter__(self) -> ParallelIterator[T_co]:
         return self
 
-    def __next__(self) -> Any:
+    def __next__(self) -> T_co:
         for result in self._ready:
             self._handed_out += 1
             return result
@@ -287,7 +447,7 @@ class ParallelIterator:
             return True
         return drive.verdict is not None
 
-    def _first(self, drive: Drive) -> Any:
+    def _first(self, drive: Drive) -> T_co:
         """The next of what is ready; at the end, what the call ends with."""
         for result in self._ready:
             self._handed_out += 1
@@ -307,7 +467,7 @@ class ParallelIterator:
         """End what still runs; the iterator then is exhausted. May be called again."""
         self._end(abrupt=False)
 
-    def __enter__(self) -> ParallelIterator:
+    def __enter__(self) -> ParallelIterator[T_co]:
         return self
 
     def __exit__(
@@ -324,10 +484,10 @@ class ParallelIterator:
 
     # --- async for ----------------------------------------------------------------------------------
 
-    def __aiter__(self) -> ParallelIterator:
+    def __aiter__(self) -> ParallelIterator[T_co]:
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> T_co:
         for result in self._ready:
             self._handed_out += 1
             return result
@@ -373,15 +533,21 @@ class using:  # noqa: N801 -- used like a function
 
     __module__ = "parmap"
 
-    def __init__(self, *, executor: Any = None, max_workers: int | None = None) -> None:
+    def __init__(
+        self, *, executor: ExecutorOption | None = None, max_workers: int | None = None
+    ) -> None:
         if executor is not None:
             _calls.check_executor(executor)
-        self._wanted = executor, check_count("max_workers", max_workers)
+        workers = check_count("max_workers", max_workers)
+        self._wanted: tuple[Any, int | None] = (executor, workers)
         self._tokens: list[Any] = []
 
     def __enter__(self) -> None:
         outer = _calls.defaults.get()
-        inner = tuple(own if own is not None else other for own, other in zip(self._wanted, outer, strict=True))
+        inner = tuple(
+            own if own is not None else other
+            for own, other in zip(self._wanted, outer, strict=True)
+        )
         self._tokens.append(_calls.defaults.set((inner[0], inner[1])))
 
     def __exit__(

@@ -24,7 +24,7 @@ ALIGN = 64
 
 def layout(lengths: Sequence[int]) -> tuple[list[int], int]:
     """Where buffers of these lengths stand in one segment, and the size of it."""
-    offsets = []
+    offsets: list[int] = []
     at = 0
     for length in lengths:
         offsets.append(at)

@@ -169,7 +169,6 @@ class Pool(Executor):
     def map(
         self,
         fn: Callable[..., R],
-        /,
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int | None = None,

@@ -21,7 +21,10 @@ from ._channel import Channel, Closed
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import ModuleType
     from typing import Any
+else:
+    ModuleType = type(sys)  # `types` has it, and is one more import
 
 #: Seconds to wait for the news of an end that must have happened.
 NEWS = 2.0
@@ -151,7 +154,8 @@ class Own(Child):
     """A child of the caller itself."""
 
     def __init__(self, pid: int) -> None:
-        self.pid: int = pid
+        # Known from the start, and to the end.
+        self.pid: int = pid  # pyright: ignore[reportIncompatibleVariableOverride]
         self._reaped = False
 
     def kill(self, signal: int) -> None:
@@ -316,6 +320,7 @@ def start_multiprocessing(  # noqa: PLR0913 -- what a worker is started with
     import multiprocessing  # noqa: PLC0415 -- dear
 
     context: Any = multiprocessing.get_context(method)
+    arguments: tuple[Any, ...]
     if method == "fork":
         target, arguments = _be_forked_worker, (carried, sock, cell, lifeline, ours)
         process = context.Process(target=target, args=arguments, name=name)
@@ -336,7 +341,7 @@ def start_multiprocessing(  # noqa: PLR0913 -- what a worker is started with
 _main_lock = _thread.allocate_lock()
 
 
-class _StandIn(type(sys)):  # type: ignore[misc]  # the type of modules
+class _StandIn(ModuleType):
     """`__main__` without an origin; other threads may meet it, and find all else as it was."""
 
     def __init__(self, real: Any) -> None:

@@ -122,7 +122,7 @@ class _Server:
                 _signal_group(pid, _signal.SIGKILL)  # what it started must not outlive its crash
             self._tell(token, code, 0)
 
-    def _tell(self, token: int, exitcode: int | None, error: int) -> None:
+    def _tell(self, token: int, exitcode: int | None, error: int | None) -> None:
         self._channel.queue(_wire.EXITED, [_codec.pack_plain((token, exitcode, error))])
 
     def _end_all(self) -> None:

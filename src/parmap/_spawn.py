@@ -26,18 +26,18 @@ from ._plan._crew import INFINITY
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from typing import Any, Literal, TypeVar, TypeVarTuple, Unpack
+    from typing import Any, Literal, TypeVarTuple, Unpack, overload
 
     from ._options import StartMethod
+    from ._signatures import A, B, C, D, E, R, SpawnRaising, SpawnReturning
 
-    R = TypeVar("R")
     Ts = TypeVarTuple("Ts")
 
 
 def run_in_process(
-    func: Callable[[Unpack[Ts]], R],
+    func: Callable[[*Ts], R],
     /,
-    *args: Unpack[Ts],
+    *args: *Ts,
     timeout: float | None = None,
     name: str | None = None,
     start_method: StartMethod | None = None,
@@ -89,9 +89,51 @@ def run_in_process(
     return result
 
 
-
+# fmt: off
+if TYPE_CHECKING:
+    @overload
+    def spawn_each(func: Callable[[A], R], a: Iterable[A], /,
+                   **options: Unpack[SpawnRaising]) -> list[R]: ...
+    @overload
+    def spawn_each(func: Callable[[A], R], a: Iterable[A], /,
+                   **options: Unpack[SpawnReturning]) -> list[R | Exception]: ...
+    @overload
+    def spawn_each(func: Callable[[A, B], R], a: Iterable[A], b: Iterable[B], /,
+                   **options: Unpack[SpawnRaising]) -> list[R]: ...
+    @overload
+    def spawn_each(func: Callable[[A, B], R], a: Iterable[A], b: Iterable[B], /,
+                   **options: Unpack[SpawnReturning]) -> list[R | Exception]: ...
+    @overload
+    def spawn_each(func: Callable[[A, B, C], R], a: Iterable[A], b: Iterable[B], c: Iterable[C], /,
+                   **options: Unpack[SpawnRaising]) -> list[R]: ...
+    @overload
+    def spawn_each(func: Callable[[A, B, C], R], a: Iterable[A], b: Iterable[B], c: Iterable[C], /,
+                   **options: Unpack[SpawnReturning]) -> list[R | Exception]: ...
+    @overload
+    def spawn_each(func: Callable[[A, B, C, D], R], a: Iterable[A], b: Iterable[B], c: Iterable[C],
+                   d: Iterable[D], /, **options: Unpack[SpawnRaising]) -> list[R]: ...
+    @overload
+    def spawn_each(func: Callable[[A, B, C, D], R], a: Iterable[A], b: Iterable[B], c: Iterable[C],
+                   d: Iterable[D], /, **options: Unpack[SpawnReturning]) -> list[R | Exception]: ...
+    @overload
+    def spawn_each(func: Callable[[A, B, C, D, E], R], a: Iterable[A], b: Iterable[B],
+                   c: Iterable[C], d: Iterable[D], e: Iterable[E], /,
+                   **options: Unpack[SpawnRaising]) -> list[R]: ...
+    @overload
+    def spawn_each(func: Callable[[A, B, C, D, E], R], a: Iterable[A], b: Iterable[B],
+                   c: Iterable[C], d: Iterable[D], e: Iterable[E], /,
+                   **options: Unpack[SpawnReturning]) -> list[R | Exception]: ...
+    @overload
+    def spawn_each(func: Callable[..., R], a: Iterable[Any], b: Iterable[Any], c: Iterable[Any],
+                   d: Iterable[Any], e: Iterable[Any], f: Iterable[Any], /, *more: Iterable[Any],
+                   **options: Unpack[SpawnRaising]) -> list[R]: ...
+    @overload
+    def spawn_each(func: Callable[..., R], a: Iterable[Any], b: Iterable[Any], c: Iterable[Any],
+                   d: Iterable[Any], e: Iterable[Any], f: Iterable[Any], /, *more: Iterable[Any],
+                   **options: Unpack[SpawnReturning]) -> list[R | Exception]: ...
+# fmt: on
 def spawn_each(
-    func: Callable[..., R],
+    func: Callable[..., Any],
     iterable: Iterable[Any],
     /,
     *iterables: Iterable[Any],

@@ -55,7 +55,7 @@ class Frame:
 
     __slots__ = ("beside", "kind", "parts")
 
-    def __init__(self, kind: int, parts: list[memoryview | None], beside: list[int]) -> None:
+    def __init__(self, kind: int, parts: Sequence[memoryview | None], beside: list[int]) -> None:
         self.kind = kind
         self.parts = parts  # None: to be filled in from beside the stream, in order
         self.beside = beside
@@ -119,6 +119,7 @@ class Decoder:
 
     def _parse_head(self, data: bytes, at: int) -> int | None:
         """Read a frame's head into the state; answer where its body begins, None if it is cut."""
+        count: int
         magic, kind, count = _HEAD.unpack_from(data, at)
         if magic != MAGIC or kind not in KINDS or count > _MOST_PARTS:
             msg = f"not a frame: {data[at : at + _HEAD.size].hex()}"

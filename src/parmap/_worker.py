@@ -59,7 +59,7 @@ def main(sock: int, cell: int, lifeline: int, *, last: bool = True) -> None:
         code = 0  # the caller is gone, or wants no more of this worker
     except BaseException:  # noqa: BLE001 -- a bug of ours: say so where it can be seen, and end
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())  # pyright: ignore[reportArgumentType] -- there is one
     if last:
         _end(code)
 
@@ -75,7 +75,7 @@ def _end(code: int) -> None:
 
         atexit._run_exitfuncs()
     except BaseException:  # noqa: BLE001 -- a handler's failure is no reason to stay
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())  # pyright: ignore[reportArgumentType] -- there is one
     finally:
         for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
             try:
@@ -145,7 +145,7 @@ class Worker:
         self._run_length = 1
         # What is done and not yet sent: scalars as they are, all else packed.
         self._out: list[Any] = []
-        self._out_from = 0  # the ordinal of the first
+        self._out_from: int = 0  # the ordinal of the first
         self._out_bytes = 0
         self._seconds = 0.0
         self._sent_at = time.perf_counter()
@@ -231,7 +231,7 @@ class Worker:
             self._send(_wire.DROPPED, [_codec.pack_plain((start, start + count))])
             return
         values = _codec.unbundle(parcels, _parts(frame)[1:])
-        careful = self._timed or Packed in set(map(type, values))
+        careful = self._timed or _codec.holds_packed(parcels)
         run = self._run_carefully if careful else self._run_fast
         words = self._words
         self._out_from = at = start
@@ -266,10 +266,11 @@ class Worker:
 
     def _run_fast(self, values: list[Any], begin: int, end: int, ordinal: int) -> None:
         """Run items that are there as they are: the loop that tiny items live in."""
-        call, append, words = self._call, self._out.append, self._words
-        for words[_AT], value in enumerate(values[begin:end], ordinal):  # noqa: B020 -- a word, no name
+        # Names of this function are twice as fast to look up as those of the module.
+        call, append, words, scalars, at = self._call, self._out.append, self._words, SCALARS, _AT
+        for words[at], value in enumerate(values[begin:end], ordinal):
             result = call(value)  # type: ignore[misc]
-            append(result if type(result) in SCALARS else self._pack(result))
+            append(result if type(result) in scalars else self._pack(result))
 
     def _run_carefully(self, values: list[Any], begin: int, end: int, ordinal: int) -> None:
         """Run items that are to be unpacked, each by itself, or timed."""

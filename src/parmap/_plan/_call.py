@@ -151,7 +151,8 @@ class Plan:
         if self.over:
             return []
         self._now = event.now
-        self._out = out = []
+        out: list[Command] = []
+        self._out = out
         HANDLERS[type(event)](self, event)
         if not self.over:
             self._advance(event.now)
