@@ -34,7 +34,15 @@ class Function(NamedTuple):
     place: str
 
 
-BRANCHES = (ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.comprehension)
+BRANCHES = (
+    ast.If,
+    ast.IfExp,
+    ast.For,
+    ast.AsyncFor,
+    ast.While,
+    ast.ExceptHandler,
+    ast.comprehension,
+)
 BRANCHES += (ast.Assert, ast.match_case)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -60,7 +68,9 @@ def analyse(path):
         return []
     place = str(path.relative_to(library))
     return [
-        Function(complexity(node), node.end_lineno - node.lineno + 1, node.name, f"{place}:{node.lineno}")
+        Function(
+            complexity(node), node.end_lineno - node.lineno + 1, node.name, f"{place}:{node.lineno}"
+        )
         for node in ast.walk(tree)
         if isinstance(node, FUNCTIONS)
     ]

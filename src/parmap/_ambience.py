@@ -69,7 +69,7 @@ def thread_caps(share: int) -> dict[str, str]:
     return dict.fromkeys(_THREADS, str(max(share, 1)))
 
 
-# --- in the worker ----------------------------------------------------------------------------------
+# --- in the worker --------------------------------------------------------------------------------
 
 
 def adopt(found: dict[str, Any], own: dict[str, str]) -> None:
@@ -89,7 +89,7 @@ def adopt(found: dict[str, Any], own: dict[str, str]) -> None:
     sys.setrecursionlimit(found["recursion"])
     sys.set_int_max_str_digits(found["digits"])
     if "decimal" in found:
-        import decimal  # noqa: PLC0415 -- the caller uses it
+        import decimal
 
         decimal.setcontext(decimal.Context(*found["decimal"]))
 

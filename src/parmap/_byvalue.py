@@ -27,7 +27,7 @@ _NAME_MARK = b"parmap:__main__"
 _LARGEST = 1 << 16
 
 
-class NotSimple(Exception):  # noqa: N818 -- not an error: another way is taken
+class NotSimple(Exception):
     """Not for this module."""
 
 
@@ -138,7 +138,7 @@ def _submodules(found: dict[str, Any], names: set[str]) -> dict[str, Any]:
     }
 
 
-# --- in the worker -----------------------------------------------------------------------------------
+# --- in the worker --------------------------------------------------------------------------------
 
 
 def _import(name: str) -> ModuleType:
@@ -146,7 +146,7 @@ def _import(name: str) -> ModuleType:
     return sys.modules[name]
 
 
-def _make(  # noqa: PLR0913 -- what a function is made of
+def _make(
     code: bytes, name: str, qualname: str, module: Any, cells: int, space: dict[str, Any]
 ) -> FunctionType:
     module = "__main__" if module == _NAME_MARK else module

@@ -51,7 +51,7 @@ def describe(func: Any) -> str:
     return name if isinstance(name, str) else type(func).__name__
 
 
-# --- which executor -----------------------------------------------------------------------------------
+# --- which executor -------------------------------------------------------------------------------
 
 
 def _resolve(options: MapOptions) -> tuple[Any, int | None]:
@@ -123,14 +123,14 @@ def is_pool(executor: Any) -> bool:
     return hasattr(executor, "apply_async") and not hasattr(executor, "submit")
 
 
-# --- running it ---------------------------------------------------------------------------------------
+# --- running it -----------------------------------------------------------------------------------
 
 
 def run(call: Call) -> list[Any]:
     """Run a call to its end and answer its results."""
     if call.options.executor == "process":
         _launch.begin()
-    from . import _run  # noqa: PLC0415 -- while the clean server boots
+    from . import _run
 
     return _run.run(call)
 
@@ -139,6 +139,6 @@ def make_drive(call: Call) -> Drive:
     """Everything ready to run a call; nothing has been read or started but the clean server."""
     if call.options.executor == "process":
         _launch.begin()
-    from . import _run  # noqa: PLC0415 -- while the clean server boots
+    from . import _run
 
     return _run.make_drive(call)

@@ -25,7 +25,7 @@ _FDS = 64
 _CAN_PASS_FDS = hasattr(_socket.socket, "sendmsg") and hasattr(_socket, "SCM_RIGHTS")
 
 
-class Closed(Exception):  # noqa: N818 -- not an error: how every conversation ends
+class Closed(Exception):
     """The other side has closed the channel, or is gone."""
 
 
@@ -46,7 +46,7 @@ class Channel:
         """The socket's descriptor."""
         return self.sock.fileno()
 
-    # --- sending ------------------------------------------------------------------------------------
+    # --- sending ----------------------------------------------------------------------------------
 
     @property
     def sending(self) -> bool:
@@ -124,7 +124,7 @@ class Channel:
             sent -= sum(view.nbytes for view in views)
             del self._outgoing[0]
 
-    # --- receiving ----------------------------------------------------------------------------------
+    # --- receiving --------------------------------------------------------------------------------
 
     def receive(self) -> list[Frame]:
         """The frames that one read of the socket completes (none: nothing whole is there yet).
@@ -141,7 +141,9 @@ class Channel:
                 )
                 for level, kind, data in extra:
                     if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
-                        self._fds.extend(Struct(f"{len(data) // 4}i").unpack(data[: len(data) // 4 * 4]))
+                        self._fds.extend(
+                            Struct(f"{len(data) // 4}i").unpack(data[: len(data) // 4 * 4])
+                        )
                 if flags & _socket.MSG_CTRUNC:
                     msg = "a descriptor could not be received: too many open files"
                     raise WireError(msg)
@@ -171,7 +173,7 @@ class Channel:
         taken, self._fds = self._fds[:count], self._fds[count:]
         return taken
 
-    # --- the end ------------------------------------------------------------------------------------
+    # --- the end ----------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Close the socket and whatever descriptors are still held."""

@@ -64,7 +64,7 @@ def _dispatcher(default: Any, registry: dict[type, Any]) -> Any:
     return func
 
 
-# --- multiprocessing's objects ------------------------------------------------------------------------
+# --- multiprocessing's objects --------------------------------------------------------------------
 
 #: Where classes live whose instances travel only while a process is being started.
 _OF_PROCESSES = frozenset(
@@ -73,7 +73,7 @@ _OF_PROCESSES = frozenset(
 )
 
 
-class _Found(Exception):  # noqa: N818 -- a signal
+class _Found(Exception):
     pass
 
 
@@ -92,7 +92,7 @@ def holds_process_objects(obj: object) -> bool:
         _Detector(BytesIO(), 5).dump(obj)
     except _Found:
         return True
-    except Exception:  # noqa: BLE001 -- it cannot be pickled at all, and whoever tries will say why
+    except Exception:
         return False
     return False
 
@@ -112,7 +112,7 @@ class _ProcessPickler(_Pickler):
         return super().reducer_override(obj) if reduce is None else reduce(obj)
 
     def __init__(self, *args: Any) -> None:
-        from multiprocessing.reduction import ForkingPickler  # noqa: PLC0415
+        from multiprocessing.reduction import ForkingPickler
 
         super().__init__(*args)
         known: Any = ForkingPickler(BytesIO()).dispatch_table

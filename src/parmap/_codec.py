@@ -10,8 +10,8 @@ from __future__ import annotations
 from _pickle import dumps, loads
 
 from . import _byvalue
-from ._serialization import SerializationError
 from ._memory import BESIDE
+from ._serialization import SerializationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def pack(obj: object, *, copy: bool, beside: bool = True) -> Packed:
     callback = keep_out if beside else None
     try:
         data = dumps(obj, 5, buffer_callback=callback)
-    except Exception:  # noqa: BLE001 -- whatever a reducer raises, cloudpickle may know better
+    except Exception:
         data = b"__main__"
     if b"__main__" in data:
         buffers.clear()
@@ -84,12 +84,12 @@ def _pack_by_value(obj: object, callback: Any, buffers: list[Any]) -> bytes:
         if not buffers:
             return data
         buffers.clear()  # a large global may have come along for nothing: cloudpickle looks closer
-    from . import _cloud  # noqa: PLC0415 -- dear
+    from . import _cloud
 
     try:
         return _cloud.dumps(obj, callback)
     except Exception as error:
-        from . import _culprit  # noqa: PLC0415 -- only to explain a failure
+        from . import _culprit
 
         raise SerializationError(_culprit.explain(obj, error)) from error
 
@@ -111,7 +111,7 @@ def pack_plain(obj: object) -> bytes:
     return dumps(obj, 5)
 
 
-# --- many values ------------------------------------------------------------------------------------
+# --- many values ----------------------------------------------------------------------------------
 
 
 def bundle(values: Sequence[Any]) -> tuple[list[Any], Parts]:
@@ -168,5 +168,3 @@ def unbundle(parcels: Sequence[Any], parts: Sequence[memoryview]) -> list[Any]:
                 begin += length
             at += 1
     return values
-
-

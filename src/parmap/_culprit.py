@@ -33,12 +33,18 @@ def explain(obj: object, error: BaseException) -> str:
     """A sentence that names the culprit, the path to it and what to do instead."""
     try:
         path, culprit = _find(obj)
-    except Exception:  # noqa: BLE001 -- looking runs foreign code, and must not hide the error itself
+    except Exception:
         path, culprit = "", obj
     kind = type(culprit)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    name = (
+        kind.__qualname__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
     place = f" ({path})" if path else ""
-    way_out = _WAYS_OUT.get(kind.__name__) or _WAYS_OUT.get(kind.__module__.partition(".")[0], _ELSE)
+    way_out = _WAYS_OUT.get(kind.__name__) or _WAYS_OUT.get(
+        kind.__module__.partition(".")[0], _ELSE
+    )
     said = f"{type(error).__name__}: {_said(error)}"
     return f"{name} object{place} cannot be sent to another process: {way_out} [{said}]"
 
@@ -46,7 +52,7 @@ def explain(obj: object, error: BaseException) -> str:
 def _said(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 -- a raising __str__ is somebody's bug, not a reason to lose ours
+    except Exception:
         return "?"
 
 
@@ -71,11 +77,11 @@ def _find(obj: object) -> tuple[str, object]:
 
 
 def _travels(obj: object) -> bool:
-    from . import _cloud  # noqa: PLC0415
+    from . import _cloud
 
     try:
         _cloud.dumps(obj, None)
-    except Exception:  # noqa: BLE001 -- any failure is the answer
+    except Exception:
         return False
     return True
 

@@ -89,7 +89,7 @@ class Drive:
         self._progress = progress
         self._events: list[Event] = []
 
-    # --- to be provided -----------------------------------------------------------------------------
+    # --- to be provided ---------------------------------------------------------------------------
 
     def start_worker(self, worker: int) -> None:
         """Get a worker; feed `WorkerReady` or `WorkerGone` now or later."""
@@ -123,7 +123,7 @@ class Drive:
         """Give up all workers; `abrupt`: at once, whatever they run."""
         raise NotImplementedError
 
-    # --- running ------------------------------------------------------------------------------------
+    # --- running ----------------------------------------------------------------------------------
 
     def feed(self, event: Event) -> None:
         """Put an event at the end of those that the plan is to be told."""
@@ -209,7 +209,7 @@ class Drive:
     #: The `timeout` of the call.
     seconds_allowed: float = 0.0
 
-    # --- what subclasses report ---------------------------------------------------------------------
+    # --- what subclasses report -------------------------------------------------------------------
 
     def took(
         self, worker: int, first: int, values: Sequence[Any], seconds: float, *, packed: bool
@@ -226,8 +226,10 @@ class Drive:
                     continue
                 try:
                     values[at] = _codec.unpack([memoryview(part) for part in value.parts])
-                except Exception as error:  # noqa: BLE001 -- unpickling runs the user's code
-                    self._took_run(now, worker, begun, first + at, values[begun - first : at], seconds)
+                except Exception as error:
+                    self._took_run(
+                        now, worker, begun, first + at, values[begun - first : at], seconds
+                    )
                     self.failed(worker, first + at, _unreadable(error))
                     begun = first + at + 1
         self._took_run(now, worker, begun, stop, values[begun - first :], seconds)
@@ -256,7 +258,7 @@ class Drive:
         """The consumer has had so many results."""
         self.feed(Taken(time.monotonic(), count))
 
-    # --- commands -----------------------------------------------------------------------------------
+    # --- commands ---------------------------------------------------------------------------------
 
     def _on_start(self, command: StartWorker) -> None:
         self.start_worker(command.worker)
@@ -299,7 +301,9 @@ class Drive:
     def _on_keep(self, command: Keep) -> None:
         error = command.error
         assert isinstance(error, BaseException)
-        self.results[command.index - self._base] = _failure.annotate(error, command.index, self.name)
+        self.results[command.index - self._base] = _failure.annotate(
+            error, command.index, self.name
+        )
 
     def _on_deliver(self, command: Deliver) -> None:
         span = slice(command.first - self._base, command.stop - self._base)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     Outcome = tuple[Sequence[Any], list[tuple[int, Any, bool]], int, float]
 
 
-# --- running a chunk ----------------------------------------------------------------------------------
+# --- running a chunk ------------------------------------------------------------------------------
 
 
 def run_here(
@@ -54,7 +54,7 @@ def run_here(
                 results.append(func(*arguments))
             else:
                 results.append(context.copy().run(func, *arguments))
-        except BaseException as error:  # noqa: BLE001 -- the function's, whatever it is
+        except BaseException as error:
             if context is None and isinstance(error, KeyboardInterrupt):
                 raise  # Ctrl-C in the caller's own thread is no item's failure
             tidy = _tidy(error)
@@ -80,7 +80,12 @@ _FUNCTIONS = 4
 
 
 def run_there(
-    key: bytes, function: list[bytes], parcels: list[Any], parts: list[bytes], star: bool, halts: bool  # noqa: FBT001
+    key: bytes,
+    function: list[bytes],
+    parcels: list[Any],
+    parts: list[bytes],
+    star: bool,
+    halts: bool,  # noqa: FBT001
 ) -> tuple[Any, ...]:
     """Run a chunk in somebody else's worker, bytes in and bytes out."""
     if key not in _functions:
@@ -96,7 +101,7 @@ def run_there(
             item = _unpacked(value)
             result = _functions[key](*item) if star else _functions[key](item)
             results.append(result if type(result) in SCALARS else _codec.pack(result, copy=False))
-        except BaseException as error:  # noqa: BLE001 -- the function's, whatever it is
+        except BaseException as error:
             tidy = _tidy(error)
             fatal = isinstance(tidy, (SystemExit, KeyboardInterrupt))
             failures.append((len(results), _failure.pack(tidy), fatal))
@@ -112,7 +117,7 @@ def _unpacked(value: Any) -> Any:
     return _codec.unpack([memoryview(p) for p in value.parts]) if type(value) is Packed else value
 
 
-# --- executors ----------------------------------------------------------------------------------------
+# --- executors ------------------------------------------------------------------------------------
 
 
 class Inline:
@@ -172,7 +177,7 @@ class Applying:
 
     def submit(self, call: tuple[Any, ...], done: Callable[[Any], None]) -> Any:
         """Submit and have the end reported, in the pool's thread."""
-        from concurrent.futures import Future as Promise  # noqa: PLC0415 -- dear
+        from concurrent.futures import Future as Promise
 
         future: Promise[Any] = Promise()
         future.add_done_callback(done)
@@ -185,7 +190,7 @@ class Applying:
         """It is not ours to end."""
 
 
-# --- the drive ----------------------------------------------------------------------------------------
+# --- the drive ------------------------------------------------------------------------------------
 
 
 class FutureDrive(Drive):
@@ -247,7 +252,7 @@ class FutureDrive(Drive):
             function = [bytes(part) for part in self._task.parts]
             blobs = [bytes(part) for part in parts]
             return run_there, self._task.key, function, parcels, blobs, self._star, self._halts
-        from functools import partial  # noqa: PLC0415
+        from functools import partial
 
         call = partial(
             run_here,
@@ -343,7 +348,7 @@ def _explained(error: BaseException, first: int, stop: int) -> BaseException:
     return error
 
 
-# --- which one ----------------------------------------------------------------------------------------
+# --- which one ------------------------------------------------------------------------------------
 
 
 def width(executor: Any) -> int:

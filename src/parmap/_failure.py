@@ -28,7 +28,7 @@ _FRAMES = 200
 _MESSAGE = 100_000
 
 
-# --- in the worker ----------------------------------------------------------------------------------
+# --- in the worker --------------------------------------------------------------------------------
 
 
 def pack(error: BaseException, skip: int = 0) -> bytes:
@@ -65,7 +65,7 @@ def _body(error: BaseException) -> tuple[str, Any]:
 def _packed(value: object) -> bytes | None:
     try:
         return b"".join(_codec.pack(value, copy=False, beside=False).parts)
-    except Exception:  # noqa: BLE001 -- whatever a reducer raises: then another way is taken
+    except Exception:
         return None
 
 
@@ -76,23 +76,23 @@ def _survives(data: bytes, error: BaseException) -> bool:
         if type(again).__qualname__ != type(error).__qualname__:
             return False
         return repr(again.args) == repr(error.args) and set(again.__dict__) == set(error.__dict__)
-    except Exception:  # noqa: BLE001 -- as above
+    except Exception:
         return False
 
 
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as failure:  # noqa: BLE001 -- a raising __str__ must not hide the error
+    except Exception as failure:
         return f"<its __str__ raised {type(failure).__name__}>"
 
 
 def _trace(error: BaseException) -> str:
-    import traceback  # noqa: PLC0415 -- dear, and only for what cannot be carried
+    import traceback
 
     try:
         return "".join(traceback.format_exception(error))
-    except Exception:  # noqa: BLE001 -- as above
+    except Exception:
         return "".join(traceback.format_tb(error.__traceback__))
 
 
@@ -107,7 +107,7 @@ def _frames(traceback: TracebackType | None) -> list[tuple[str, str, int]]:
     return frames
 
 
-# --- in the caller ----------------------------------------------------------------------------------
+# --- in the caller --------------------------------------------------------------------------------
 
 
 def unpack(data: memoryview | bytes) -> BaseException:
@@ -142,7 +142,7 @@ def _revive(how: str, what: Any) -> BaseException:
         for key, value in what[2].items():
             error.__dict__[key] = _codec.unpack([memoryview(value)])
         return _checked(error)
-    except Exception as failure:  # noqa: BLE001 -- it came alive in the worker, and does not here
+    except Exception as failure:
         name = type(failure).__name__
         return RemoteError("an exception that cannot be unpickled here", f"{name}: {failure}", "")
 
@@ -155,7 +155,7 @@ def _checked(error: Any) -> BaseException:
 
 
 def _stub() -> Any:
-    return sys._getframe()  # noqa: SLF001 -- the documented way to a frame
+    return sys._getframe()
 
 
 def _traceback(frames: Sequence[tuple[str, str, int]]) -> TracebackType | None:
@@ -186,6 +186,6 @@ def annotate(error: BaseException, index: int | None, call: str) -> BaseExceptio
     try:
         error.parmap_index = index  # type: ignore[attr-defined]
         error.add_note(f"parmap: item {index} of {call}")
-    except Exception:  # noqa: BLE001 -- a class may refuse attributes; the error matters more
+    except Exception:
         pass
     return error

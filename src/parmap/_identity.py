@@ -19,7 +19,7 @@ _parent: tuple[str, int, bytes | None] = "", 0, None
 
 def adopt(name: str, parent: tuple[str, int, bytes | None] | None = None) -> None:
     """Let `multiprocessing` see this process as `name`, started by `parent` (name, pid, authkey)."""
-    global _name, _parent  # noqa: PLW0603 -- a process has one identity
+    global _name, _parent
     first = not _name
     _name, _parent = name, parent or _parent
     if _PROCESS in sys.modules:

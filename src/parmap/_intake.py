@@ -57,7 +57,7 @@ class Intake:
                 ended = len(run) < count or self._read + len(run) == self.total
             else:
                 ended = self._read_singly(count, run)
-        except Exception as error:  # noqa: BLE001 -- the input is the user's code
+        except Exception as error:
             self.error = error
         if len(run):
             self._firsts.append(self._read)
@@ -78,9 +78,7 @@ class Intake:
         batch = list(islice(self._source, count))
         if not self._packing or SCALARS.issuperset(map(type, batch)):
             return batch
-        return [
-            self._packed(item, self._read + at, copy=False) for at, item in enumerate(batch)
-        ]
+        return [self._packed(item, self._read + at, copy=False) for at, item in enumerate(batch)]
 
     def _read_singly(self, count: int, run: Any) -> bool:
         """Read one by one into `run`; whether the input has ended."""
@@ -103,7 +101,7 @@ class Intake:
             return item
         try:
             return pack(item, copy=copy)
-        except Exception as error:  # noqa: BLE001 -- the item's own reducer may raise anything
+        except Exception as error:
             self.refused.append((index, error))
             return None
 
@@ -136,7 +134,5 @@ def _length(iterables: Sequence[Iterable[Any]]) -> int | None:
     """How many items there will be, where all inputs say."""
     try:
         return min(len(one) for one in iterables)  # type: ignore[arg-type]
-    except Exception:  # noqa: BLE001 -- no `__len__`, or one that fails: then nobody knows
+    except Exception:
         return None
-
-

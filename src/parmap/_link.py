@@ -37,7 +37,7 @@ class Task:
         if sum(len(part) for part in parts) <= _COMPARED:
             self.key = b"".join(parts)
         else:
-            from hashlib import blake2b  # noqa: PLC0415 -- 5 ms, for large functions only
+            from hashlib import blake2b
 
             digest = blake2b()
             for part in parts:
@@ -73,15 +73,19 @@ class Link:
         self.refusal: BaseException | None = None  # what its initializer raised
         self.reason = ""  # why we killed it, if we did
         self.overdue: int | None = None  # the item that we killed it for
-        self.tasks_left: int | None = None  # items it may still be sent in its life; None: any number
+        self.tasks_left: int | None = (
+            None  # items it may still be sent in its life; None: any number
+        )
         self.ambience = 0  # the version that it has
         self._cell = cell
         self._functions: dict[bytes, int] = {}  # key to number, oldest first
         self._numbers = 0
         self._ordinal = 0  # of the next item
-        self._owed: list[tuple[int, int, int]] = []  # (ordinal, index, count) of what is not answered
+        self._owed: list[
+            tuple[int, int, int]
+        ] = []  # (ordinal, index, count) of what is not answered
 
-    # --- to the worker ------------------------------------------------------------------------------
+    # --- to the worker ----------------------------------------------------------------------------
 
     def hello(
         self, hello: dict[str, Any], ambience: tuple[int, bytes], setup: Sequence[Any]
@@ -137,7 +141,7 @@ class Link:
         self.reason = self.reason or reason
         self.child.kill(_signal.SIGKILL)
 
-    # --- what it is at ------------------------------------------------------------------------------
+    # --- what it is at ----------------------------------------------------------------------------
 
     @property
     def idle(self) -> bool:
@@ -185,7 +189,7 @@ class Link:
         self._owed = owed
         return spans
 
-    # --- from the worker ----------------------------------------------------------------------------
+    # --- from the worker --------------------------------------------------------------------------
 
     def hear(self) -> list[News]:
         """What it has to say now.
@@ -252,9 +256,11 @@ class Link:
                 error = WorkerStartError(f"the initializer raised {self.refusal!r}")
                 error.__cause__ = self.refusal
             elif getattr(self.child, "errno", 0):
-                import os  # noqa: PLC0415
+                import os
 
-                error = WorkerStartError(f"no worker can be forked: {os.strerror(self.child.errno)}")  # type: ignore[attr-defined]
+                error = WorkerStartError(
+                    f"no worker can be forked: {os.strerror(self.child.errno)}"
+                )  # type: ignore[attr-defined]
             return error
         at = "" if running is None else f" while running {whole or f'item {running}'}"
         return WorkerDied(
@@ -263,7 +269,8 @@ class Link:
             exitcode=code,
             signal=signal,
             pid=self.pid,
-            reason=self.reason or ("signal" if signal else "exit" if code is not None else "unknown"),
+            reason=self.reason
+            or ("signal" if signal else "exit" if code is not None else "unknown"),
         )
 
     def close(self) -> None:

@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._link import Link, News, Task
-    from ._serialization import SerializationError
-from ._stock import Stock
+    from ._stock import Stock
 
 #: Seconds that workers get to end an item whose result nobody wants, before they are killed. Most items
 #: are shorter, and a warm worker (its imports, its caches) is worth that much.
@@ -99,7 +98,7 @@ class ProcessDrive(Drive):
         self._writing: set[int] = set()  # descriptors that are polled for writing, too
         self._look_at_memory = INFINITY if stock.kind.memory_limit is None else 0.0
 
-    # --- workers ------------------------------------------------------------------------------------
+    # --- workers ----------------------------------------------------------------------------------
 
     def start_worker(self, worker: int) -> None:
         """See `Drive`."""
@@ -162,7 +161,7 @@ class ProcessDrive(Drive):
         link.overdue = overdue
         link.kill("timeout" if overdue is not None else "unwanted")
 
-    # --- items --------------------------------------------------------------------------------------
+    # --- items ------------------------------------------------------------------------------------
 
     def send(self, worker: int, first: int, stop: int) -> None:
         """See `Drive`."""
@@ -198,7 +197,7 @@ class ProcessDrive(Drive):
         index, since = self._links[worker].running()
         return (index if since else None), since
 
-    # --- waiting ------------------------------------------------------------------------------------
+    # --- waiting ----------------------------------------------------------------------------------
 
     def wait(self, until: float) -> None:
         """See `Drive`."""
@@ -261,7 +260,7 @@ class ProcessDrive(Drive):
         now = time.monotonic()
         self.feed(WorkerGone(now, worker, running, error, again=again, orderly=orderly))
 
-    # --- what workers say ---------------------------------------------------------------------------
+    # --- what workers say -------------------------------------------------------------------------
 
     def _heard_ready(self, worker: int, _news: News) -> None:
         self.feed(WorkerReady(time.monotonic(), worker, self._links[worker].tasks_left))
@@ -295,7 +294,7 @@ class ProcessDrive(Drive):
     def _heard_output(self, _worker: int, news: News) -> None:
         show(news.payload)
 
-    # --- memory -------------------------------------------------------------------------------------
+    # --- memory -----------------------------------------------------------------------------------
 
     def _check_memory(self) -> None:
         """Kill workers that hold more than they may."""
@@ -306,7 +305,7 @@ class ProcessDrive(Drive):
                 link.kill("memory")
         self._look_at_memory = time.monotonic() + _MEMORY_LOOK
 
-    # --- the end ------------------------------------------------------------------------------------
+    # --- the end ----------------------------------------------------------------------------------
 
     def close(self, *, abrupt: bool) -> None:
         """See `Drive`."""

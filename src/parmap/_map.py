@@ -482,7 +482,7 @@ class ParallelIterator(Generic[T_co]):
         if getattr(self, "_drive", None) is not None:
             self._end(abrupt=True)
 
-    # --- async for ----------------------------------------------------------------------------------
+    # --- async for --------------------------------------------------------------------------------
 
     def __aiter__(self) -> ParallelIterator[T_co]:
         return self
@@ -491,7 +491,7 @@ class ParallelIterator(Generic[T_co]):
         for result in self._ready:
             self._handed_out += 1
             return result
-        from . import _async  # noqa: PLC0415 -- asyncio is dear
+        from . import _async
 
         try:
             drive = self._running()

@@ -41,7 +41,7 @@ def anonymous_file(size: int) -> int:
     if sys.platform == "linux":
         fd = os.memfd_create("parmap", os.MFD_CLOEXEC)
     else:
-        import tempfile  # noqa: PLC0415 -- dear, and needed on few systems
+        import tempfile
 
         fd, path = tempfile.mkstemp(prefix="parmap-")
         os.unlink(path)

@@ -80,7 +80,7 @@ class Pool(Executor):
 
     __module__ = "parmap"
 
-    def __init__(  # noqa: PLR0913 -- ProcessPoolExecutor's own signature, and ours by keyword
+    def __init__(
         self,
         max_workers: int | None = None,
         mp_context: Any = None,
@@ -255,7 +255,7 @@ class SerialPool(Executor):
         future: Future[R] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the future holds it
+        except Exception as error:
             future.set_exception(error)
         return future
 
@@ -266,7 +266,9 @@ def _start_method(given: Any, context: Any) -> StartMethod | None:
         return method
     get = getattr(context, "get_start_method", None)
     if not callable(get):
-        msg = f"mp_context must be a context of multiprocessing or None, got {type(context).__name__}"
+        msg = (
+            f"mp_context must be a context of multiprocessing or None, got {type(context).__name__}"
+        )
         raise TypeError(msg)
     theirs = check_start_method("mp_context", get())
     if method is not None and method != theirs:
@@ -279,7 +281,7 @@ def _run_rows(fn: Callable[..., Any], rows: list[tuple[Any, ...]]) -> list[Any]:
     return [fn(*row) for row in rows]
 
 
-# --- what is submitted --------------------------------------------------------------------------------
+# --- what is submitted ----------------------------------------------------------------------------
 
 
 class _Tasks:
@@ -333,7 +335,7 @@ class _Tasks:
         try:
             drive.run()
             error: Any = drive.verdict.error if drive.verdict is not None else None
-        except BaseException as failure:  # noqa: BLE001 -- the futures hold it
+        except BaseException as failure:
             error = failure
         with self._lock:
             self.alive = False

@@ -48,7 +48,7 @@ class Child:
         raise NotImplementedError
 
 
-# --- the clean server -------------------------------------------------------------------------------
+# --- the clean server -----------------------------------------------------------------------------
 
 
 class Server:
@@ -56,7 +56,7 @@ class Server:
 
     def __init__(self, preload: Sequence[str]) -> None:
         ours, self.pid = _launch.clean_server(preload)
-        ours.setblocking(False)  # noqa: FBT003
+        ours.setblocking(False)
         self._channel = Channel(ours)
         self._lock = _thread.allocate_lock()
         self._children: dict[int, Forked] = {}
@@ -111,7 +111,9 @@ class Server:
                     self.gone = True
                     break
                 for frame in frames:
-                    token, exitcode, error = _codec.unpack([p for p in frame.parts if p is not None])
+                    token, exitcode, error = _codec.unpack(
+                        [p for p in frame.parts if p is not None]
+                    )
                     ended = self._children.pop(token)
                     ended.exitcode, ended.errno = exitcode, error
         return child.token not in self._children
@@ -147,7 +149,7 @@ class Forked(Child):
         return self._server.listen(self, seconds)
 
 
-# --- our own children --------------------------------------------------------------------------------
+# --- our own children -----------------------------------------------------------------------------
 
 
 class Own(Child):
@@ -191,7 +193,7 @@ def fork(run: Callable[[], None]) -> Own:
         return Own(pid)
     code = 1
     try:
-        import atexit  # noqa: PLC0415
+        import atexit
 
         atexit._clear()  # the caller's handlers are the caller's
         os.setpgid(0, 0)
@@ -253,7 +255,7 @@ def _write_when_possible(sock: _socket.socket) -> None:
 
 def signal_name(number: int) -> str:
     """The name of a signal, such as "SIGKILL"."""
-    import signal  # noqa: PLC0415 -- only to name an end
+    import signal
 
     try:
         return signal.Signals(number).name
@@ -261,7 +263,7 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-# --- through multiprocessing --------------------------------------------------------------------------
+# --- through multiprocessing ----------------------------------------------------------------------
 
 
 class Multiprocessing(Child):
@@ -292,11 +294,11 @@ def launcher(start_method: str | None, carried: Any) -> Callable[..., Child] | N
     """How to start a process that is to carry this, where none of our own ways can hand it over."""
     if "multiprocessing.context" not in sys.modules:
         return None
-    from . import _cloud  # noqa: PLC0415 -- dear, and only for programs that use multiprocessing
+    from . import _cloud
 
     if not _cloud.holds_process_objects(carried):
         return None
-    import multiprocessing  # noqa: PLC0415
+    import multiprocessing
 
     # The objects of its default context can be handed over by that context's own start method alone.
     method = start_method or multiprocessing.get_context().get_start_method()
@@ -308,7 +310,7 @@ def launcher(start_method: str | None, carried: Any) -> Callable[..., Child] | N
     return launch
 
 
-def start_multiprocessing(  # noqa: PLR0913 -- what a worker is started with
+def start_multiprocessing(
     method: str, carried: Any, sock: int, cell: int, lifeline: int, ours: int, name: str
 ) -> Multiprocessing:
     """Start a worker through `multiprocessing`, which alone can hand its objects over.
@@ -317,7 +319,7 @@ def start_multiprocessing(  # noqa: PLR0913 -- what a worker is started with
     stand-in takes the place of `__main__` which has all of its attributes but those that say where it
     came from.
     """
-    import multiprocessing  # noqa: PLC0415 -- dear
+    import multiprocessing
 
     context: Any = multiprocessing.get_context(method)
     arguments: tuple[Any, ...]
@@ -361,7 +363,7 @@ class _Carrier:
         self.value = value
 
     def __reduce__(self) -> Any:
-        from . import _cloud  # noqa: PLC0415
+        from . import _cloud
 
         return _carry, (_cloud.dumps_for_process(self.value),)
 
@@ -377,7 +379,7 @@ class _Descriptor:
         self.fd = fd
 
     def __reduce__(self) -> Any:
-        from multiprocessing import reduction  # noqa: PLC0415
+        from multiprocessing import reduction
 
         return _duplicate, (reduction.DupFd(self.fd),)
 
@@ -398,7 +400,7 @@ def _be_spawned_worker(
 
 
 def _be_worker(carried: Any, sock: int, cell: int, lifeline: int) -> None:
-    from . import _worker  # noqa: PLC0415
+    from . import _worker
 
     os.setpgid(0, 0)
     _signal.signal(_signal.SIGINT, _signal.SIG_IGN)

@@ -32,7 +32,7 @@ def make_drive(call: Call) -> Drive:
     halts = options.on_error == "raise" and options.retries == 0
     common: dict[str, Any] = {"name": call.name, "retry_on": options.retry_on}
     if options.progress is not False:
-        from ._progress import make_progress  # noqa: PLC0415 -- for the calls that show some
+        from ._progress import make_progress
 
         common["progress"] = make_progress(options.progress, intake.total, call.name)
     task = None
@@ -54,7 +54,7 @@ def make_drive(call: Call) -> Drive:
         rules = _rules(call, min(options.max_workers or size, stock.limit or 1 << 30))
         drive = ProcessDrive(stock, task, rules, intake, **common)
     else:
-        from . import _executors  # noqa: PLC0415 -- for the calls that use one
+        from . import _executors
 
         runner, workers, context = _runner(call)
         drive = _executors.FutureDrive(
@@ -74,20 +74,20 @@ def make_drive(call: Call) -> Drive:
 
 def _runner(call: Call) -> tuple[Any, int, Any]:
     """What runs chunks, how many side by side, and the context for each item."""
-    from . import _executors  # noqa: PLC0415
+    from . import _executors
 
     executor, workers = call.options.executor, call.options.max_workers
     if executor == "serial":
         return _executors.Inline(), 1, None
     if executor == "thread":
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 -- dear
-        from contextvars import copy_context  # noqa: PLC0415
+        from concurrent.futures import ThreadPoolExecutor
+        from contextvars import copy_context
 
         workers = workers or available_cpus()
         made: Any = ThreadPoolExecutor(workers, thread_name_prefix="parmap")
         return _executors.Submitting(made, owned=True), workers, copy_context()
     if executor == "interpreter":
-        import concurrent.futures  # noqa: PLC0415
+        import concurrent.futures
 
         workers = workers or available_cpus()
         made = concurrent.futures.InterpreterPoolExecutor(workers)  # type: ignore[attr-defined]
@@ -96,7 +96,7 @@ def _runner(call: Call) -> tuple[Any, int, Any]:
         return _executors.Applying(executor), _executors.width(executor), None
     context = None
     if is_threads(executor):
-        from contextvars import copy_context  # noqa: PLC0415
+        from contextvars import copy_context
 
         context = copy_context()
     return _executors.Submitting(executor, owned=False), _executors.width(executor), context
@@ -128,7 +128,7 @@ def _rules(call: Call, workers: int) -> Rules:
     )
 
 
-# --- a whole call -------------------------------------------------------------------------------------
+# --- a whole call ---------------------------------------------------------------------------------
 
 
 def run(call: Call) -> list[Any]:

@@ -38,7 +38,7 @@ def main(control: int, lifeline: int, preload: Sequence[str]) -> None:
 
 class _Server:
     def __init__(self, control: _socket.socket) -> None:
-        control.setblocking(False)  # noqa: FBT003
+        control.setblocking(False)
         self._channel = Channel(control)
         self._workers: dict[int, int] = {}  # pid to token
         self._wake, self._waker = os.pipe()

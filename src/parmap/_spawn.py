@@ -207,7 +207,7 @@ for _public in (run_in_process, spawn_each):
 class _Fresh:
     """A call whose every item gets a process of its own."""
 
-    def __init__(  # noqa: PLR0913 -- the options of both functions
+    def __init__(
         self,
         call_name: str,
         func: Callable[..., Any],
@@ -281,9 +281,7 @@ class _Fresh:
             launch=launch,
         )
 
-    def _drive(
-        self, stock: _stock.Stock, task: Task, intake: Intake, stop_at: float
-    ) -> list[Any]:
+    def _drive(self, stock: _stock.Stock, task: Task, intake: Intake, stop_at: float) -> list[Any]:
         total = intake.total or 0
         rules = Rules(
             workers=max(1, self._limit or total),

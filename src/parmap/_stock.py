@@ -48,7 +48,7 @@ IDLE = 60.0
 class Kind:
     """What all workers of a stock have in common."""
 
-    def __init__(  # noqa: PLR0913 -- a record, always built by keyword
+    def __init__(
         self,
         *,
         start_method: str | None = None,
@@ -95,7 +95,7 @@ class Stock:
         self._server: _process.Server | None = None
         _registry.remember(self)
 
-    # --- leasing ------------------------------------------------------------------------------------
+    # --- leasing ----------------------------------------------------------------------------------
 
     @property
     def wanted(self) -> bool:
@@ -132,7 +132,9 @@ class Stock:
                         for holder in {*self._leased.values()} - {tenant}:
                             holder.nudge()
                         return None
-                    number = next(n for n in range(len(self._numbers) + 1) if n not in self._numbers)
+                    number = next(
+                        n for n in range(len(self._numbers) + 1) if n not in self._numbers
+                    )
                     self._numbers.add(number)
                     break
                 link = min(self._idle, key=lambda link: link.number)
@@ -205,7 +207,7 @@ class Stock:
             self._waiting = [other for other in self._waiting if other is not tenant]
             return [link for link, owner in self._leased.items() if owner is tenant]
 
-    # --- starting -----------------------------------------------------------------------------------
+    # --- starting ---------------------------------------------------------------------------------
 
     def _start(self, number: int, side_by_side: int) -> Link:
         ours, theirs = _socket.socketpair()
@@ -221,7 +223,7 @@ class Stock:
             theirs.close()
             if cell_fd >= 0:
                 os.close(cell_fd)
-        ours.setblocking(False)  # noqa: FBT003
+        ours.setblocking(False)
         link = Link(number, Channel(ours), cell, child)
         link.tasks_left = self.kind.tasks
         share = max(1, _cpus.available_cpus() // side_by_side)
@@ -244,7 +246,7 @@ class Stock:
         if self.kind.start_method == "spawn":
             return _process.spawn(sock, cell, lifeline)
         if self.kind.start_method == "fork":
-            from . import _worker  # noqa: PLC0415 -- the caller itself is no worker
+            from . import _worker
 
             def run() -> None:
                 ours.close()
@@ -262,7 +264,7 @@ class Stock:
                 self._server = _registry.server(tuple(self.kind.preload))
             return self._server
 
-    # --- ending -------------------------------------------------------------------------------------
+    # --- ending -----------------------------------------------------------------------------------
 
     def _see_off(self, links: Sequence[Link], grace: float) -> None:
         """Wait for workers that were told to end; ask by SIGTERM, then kill; all side by side."""
@@ -346,7 +348,7 @@ def _await_ends(links: Sequence[Link], seconds: float, stock: Stock) -> list[Lin
 
 def show(output: tuple[int, bytes]) -> None:
     """Write what a worker has written to where it belongs here."""
-    import sys  # noqa: PLC0415
+    import sys
 
     number, data = output
     stream = sys.stdout if number == 1 else sys.stderr
@@ -355,7 +357,7 @@ def show(output: tuple[int, bytes]) -> None:
         stream.flush()
 
 
-# --- what a call brings along -------------------------------------------------------------------------
+# --- what a call brings along ---------------------------------------------------------------------
 
 _last: tuple[int, dict[str, Any], bytes] = (0, {}, b"")
 
@@ -366,16 +368,24 @@ def ambience() -> tuple[int, bytes]:
     found = _ambience.gather()
     last = _last
     if found != last[1]:
-        try:
-            packed = _codec.pack(found, copy=False).parts[0]
-        except SerializationError:
-            found["filters"] = []  # a category that cannot travel: better no filters than no call
-            packed = _codec.pack(found, copy=False).parts[0]
-        last = _last = (last[0] + 1, found, bytes(packed))
+        last = _last = (last[0] + 1, found, _packed(found))
     return last[0], last[2]
 
 
-# --- everything of this process ----------------------------------------------------------------------
+def _packed(found: dict[str, Any]) -> bytes:
+    # The filters mention "__main__" by default, but only a category of its own must go by value.
+    if all(category.__module__ != "__main__" for _, _, category, *_ in found["filters"]):
+        try:
+            return _codec.pack_plain(found)
+        except Exception:  # noqa: BLE001 -- somebody's own object among the filters
+            pass  # then as below
+    try:
+        return bytes(_codec.pack(found, copy=False, beside=False).parts[0])
+    except SerializationError:
+        return _codec.pack_plain({**found, "filters": []})  # better no filters than no call
+
+
+# --- everything of this process -------------------------------------------------------------------
 
 
 class _Registry:

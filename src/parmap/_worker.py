@@ -57,7 +57,7 @@ def main(sock: int, cell: int, lifeline: int, *, last: bool = True) -> None:
         code = 0
     except Closed:
         code = 0  # the caller is gone, or wants no more of this worker
-    except BaseException:  # noqa: BLE001 -- a bug of ours: say so where it can be seen, and end
+    except BaseException:
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
         sys.excepthook(*sys.exc_info())  # pyright: ignore[reportArgumentType] -- there is one
     if last:
@@ -71,10 +71,10 @@ def _end(code: int) -> None:
             # A process of the user's own ends as a program does. Threads that items have left behind in
             # a pool's worker are nobody's: they end with it.
             sys.modules["threading"]._shutdown()
-        import atexit  # noqa: PLC0415
+        import atexit
 
         atexit._run_exitfuncs()
-    except BaseException:  # noqa: BLE001 -- a handler's failure is no reason to stay
+    except BaseException:
         sys.excepthook(*sys.exc_info())  # pyright: ignore[reportArgumentType] -- there is one
     finally:
         for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
@@ -92,11 +92,13 @@ def _die_with(lifeline: int) -> None:
     whatever this process does then. Elsewhere a thread waits for that.
     """
     try:
-        import fcntl  # noqa: PLC0415 -- not on every system
+        import fcntl
 
         # Opened anew, since the flag belongs to what all workers would share otherwise.
         own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
-        fcntl.fcntl(own, fcntl.F_SETOWN, -os.getpgrp() if os.getpgrp() == os.getpid() else os.getpid())
+        fcntl.fcntl(
+            own, fcntl.F_SETOWN, -os.getpgrp() if os.getpgrp() == os.getpid() else os.getpid()
+        )
         fcntl.fcntl(own, fcntl.F_SETSIG, _signal.SIGKILL)
         fcntl.fcntl(own, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
     except (ImportError, AttributeError, OSError):
@@ -135,7 +137,9 @@ class Worker:
         self._own: dict[str, str] = {}
         self._idle_timeout: float | None = None
         self._memory_limit: int | None = None
-        self._item_name = ""  # what a process that runs one item is called, with a place for its index
+        self._item_name = (
+            ""  # what a process that runs one item is called, with a place for its index
+        )
         self._streams: list[io.TextIOWrapper] = []
         # The call at hand.
         self._call: Callable[[Any], Any] | None = None
@@ -150,7 +154,7 @@ class Worker:
         self._seconds = 0.0
         self._sent_at = time.perf_counter()
 
-    # --- frames -------------------------------------------------------------------------------------
+    # --- frames -----------------------------------------------------------------------------------
 
     def serve(self) -> None:
         """Answer frames until there is no more to come."""
@@ -195,7 +199,7 @@ class Worker:
             if len(frame.parts) > 2:  # noqa: PLR2004 -- there is an initializer
                 initializer, arguments = _codec.unpack(_parts(frame)[2:])
                 initializer(*arguments)
-        except BaseException as error:  # noqa: BLE001 -- whatever it is, the caller is told
+        except BaseException as error:
             self._send(_wire.SETUP_FAILED, [_failure.pack(error, skip=1)])
             raise Closed from error
         self._send(_wire.READY, [_codec.pack_plain(os.getpid())])
@@ -217,11 +221,11 @@ class Worker:
                 self._functions[call] = _codec.unpack(function)
             func = self._functions[call]
             self._call = _starred(func) if star else func
-        except BaseException as error:  # noqa: BLE001 -- unpickling runs whatever the user has
+        except BaseException as error:
             self._call = None
             self._send(_wire.CALL_FAILED, [_failure.pack(error, skip=1)])
 
-    # --- items --------------------------------------------------------------------------------------
+    # --- items ------------------------------------------------------------------------------------
 
     def _items(self, frame: _wire.Frame) -> None:
         start, first, count, parcels = _codec.unpack(_parts(frame)[:1])
@@ -245,7 +249,7 @@ class Worker:
             began = time.perf_counter()
             try:
                 run(values, at - start, upto - start, at)
-            except BaseException as error:  # noqa: BLE001 -- the function's, whatever it is
+            except BaseException as error:
                 self._pace(time.perf_counter() - began, upto - at)
                 at = self._out_from + len(self._out)
                 self._fail(at, error)
@@ -293,7 +297,9 @@ class Worker:
         packed = _codec.pack(result, copy=False)
         self._out_bytes += packed.nbytes
         if len(packed.parts) > 1:
-            self._out_bytes += ENOUGH  # its buffers are not copied: send it before anything else runs
+            self._out_bytes += (
+                ENOUGH  # its buffers are not copied: send it before anything else runs
+            )
         return packed
 
     def _pace(self, seconds: float, count: int) -> None:
@@ -336,7 +342,7 @@ class Worker:
             self._seconds = 0.0
         self._sent_at = time.perf_counter()
 
-    # --- what the function prints -------------------------------------------------------------------
+    # --- what the function prints -----------------------------------------------------------------
 
     def _stream(self, number: int) -> io.TextIOWrapper:
         stream = io.TextIOWrapper(

@@ -106,7 +106,9 @@ class TestOtherWaysToRunIt:
 
 def test_at_the_interactive_prompt():
     # `-i` reads statement by statement, as from a keyboard; prompts go to standard error.
-    source = "from parmap import parallel_map\ndef f(x):\n    return x + 1\n\nparallel_map(f, [1, 2])\n"
+    source = (
+        "from parmap import parallel_map\ndef f(x):\n    return x + 1\n\nparallel_map(f, [1, 2])\n"
+    )
     done = subprocess.run(
         [sys.executable, "-i", "-q"],
         input=source,
@@ -145,7 +147,11 @@ def test_the_demo_does_the_main_job():
     assert complexities[-1] > 20
     assert "    ZeroDivisionError: division by zero  (item 2)" in lines
     assert re.search(r"WorkerDied: .* SIGKILL while running item 2$", text, re.MULTILINE)
-    assert lines[-3:] == ["    0", "    ItemTimeout: item 1 ran longer than 0.5 s and was stopped", "    2"]
+    assert lines[-3:] == [
+        "    0",
+        "    ItemTimeout: item 1 ran longer than 0.5 s and was stopped",
+        "    2",
+    ]
     assert "parallel_map: 100%" in errors  # the bar
 
 
