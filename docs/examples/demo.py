@@ -16,13 +16,13 @@ from typing import NamedTuple
 
 from parmap import ItemTimeout, WorkerDied, available_cpus, parallel_map
 
-# 1. The input: every source file of the standard library, its tests aside. ---------------------------
+# 1. The input: every source file of the standard library, its tests aside. -----------------------
 
 library = Path(sysconfig.get_path("stdlib"))
 others = {"site-packages", "dist-packages", "test", "tests", "idle_test"}
 files = sorted(path for path in library.rglob("*.py") if not others & set(path.parts))
 
-# 2. The work: an ordinary function of one file. ------------------------------------------------------
+# 2. The work: an ordinary function of one file. --------------------------------------------------
 
 
 class Function(NamedTuple):
@@ -76,7 +76,7 @@ def analyse(path):
     ]
 
 
-# 3. On all cores, with a bar; then the built-in map. -------------------------------------------------
+# 3. On all cores, with a bar; then the built-in map. ---------------------------------------------
 
 print(f"Analysing {len(files):,} files on {available_cpus()} CPUs, then on one.")
 
@@ -88,7 +88,7 @@ start = time.perf_counter()
 serial = list(map(analyse, files))
 serial_seconds = time.perf_counter() - start
 
-# 4. The same results, sooner. ------------------------------------------------------------------------
+# 4. The same results, sooner. --------------------------------------------------------------------
 
 if parallel != serial:
     sys.exit("The results differ. This must not be.")
@@ -108,7 +108,7 @@ print("complexity  lines  function")
 for function in sorted(functions, key=lambda one: (-one.complexity, one.place))[:10]:
     print(f"{function.complexity:10}  {function.lines:5}  {function.name}  ({function.place})")
 
-# 5. What it looks like when things go wrong. ---------------------------------------------------------
+# 5. What it looks like when things go wrong. -----------------------------------------------------
 
 print("\nAn item that fails raises here what it raised there:")
 

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import date
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -48,15 +48,15 @@ class Large:
 
 def bytes_read():
     """How much the process that makes the call has read so far, from pipes and sockets."""
-    with open(f"/proc/{os.environ['CALLER']}/io") as counters:
-        return int(counters.read().split("rchar:")[1].split()[0])
+    counters = Path(f"/proc/{os.environ['CALLER']}/io").read_text()
+    return int(counters.split("rchar:")[1].split()[0])
 
 
 def has_large_memory(pid):
     """Whether a process is about to hand over memory in place of bytes, as parmap does."""
     for link in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            if "memfd:" in os.readlink(link) and link.stat().st_size >= LARGE:
+            if "memfd:" in str(link.readlink()) and link.stat().st_size >= LARGE:
                 return True
         except OSError:
             pass  # closed meanwhile
@@ -149,7 +149,7 @@ LIBRARIES = {
     "parmap": by_parmap,
 }
 
-# --- asking ----------------------------------------------------------------------------------------
+# --- asking --------------------------------------------------------------------------------------
 
 
 def answer(library, case):
@@ -200,7 +200,10 @@ def name_of(library):
 
 
 def main(wanted):
-    print(f"CPython {platform.python_version()}, {platform.system()}, {date.today()}; ", end="")
+    print(
+        f"CPython {platform.python_version()}, {platform.system()}, {datetime.now().astimezone():%Y-%m-%d}; ",
+        end="",
+    )
     print(f'20 short items, 4 workers; "hangs" is no answer in {LIMIT} s.\n')
     print("| | " + " | ".join(CASES) + " |")
     print("| --- |" + " --- |" * len(CASES))

@@ -152,7 +152,7 @@ def _make(
     module = "__main__" if module == _NAME_MARK else module
     space.setdefault("__name__", module)
     space.setdefault("__builtins__", __builtins__)
-    made = marshal.loads(code)
+    made = marshal.loads(code)  # noqa: S302 -- as safe as the pickle that it stands in
     func = FunctionType(made, space, name, None, tuple(CellType() for _ in range(cells)) or None)
     func.__qualname__ = qualname
     func.__module__ = module

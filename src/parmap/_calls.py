@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+import time
 from _contextvars import ContextVar  # `contextvars` adds nothing but the time to import it
 
 from . import _ambience, _launch
-from ._options import EXECUTORS, MapOptions, env_executor, env_max_workers
+from ._options import EXECUTORS, MapOptions, env_debug, env_executor, env_max_workers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,3 +143,17 @@ def make_drive(call: Call) -> Drive:
     from . import _run
 
     return _run.make_drive(call)
+
+
+def debug(drive: Drive) -> None:
+    """Write the line that PARMAP_DEBUG=1 asks for."""
+    if not env_debug():
+        return
+    spent = drive.spent
+    line = (
+        f"parmap: {drive.name}: {drive.plan.done} items in {spent.chunks} chunks,"
+        f" {time.perf_counter() - spent.since:.3f} s"
+        f" (computing {spent.computing:.3f} s in all workers, pickling {spent.pickling:.3f} s,"
+        f" waiting {spent.waiting:.3f} s), {spent.sent:,} bytes sent, {spent.received:,} received"
+    )
+    print(line, file=sys.stderr)  # noqa: T201 -- what was asked for

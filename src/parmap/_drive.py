@@ -52,9 +52,10 @@ _KEPT = 4096
 class Spent:
     """What a call has cost so far, for PARMAP_DEBUG."""
 
-    __slots__ = ("chunks", "computing", "pickling", "received", "sent", "waiting")
+    __slots__ = ("chunks", "computing", "pickling", "received", "sent", "since", "waiting")
 
     def __init__(self) -> None:
+        self.since = time.perf_counter()
         self.chunks = 0
         self.sent = 0  # bytes
         self.received = 0

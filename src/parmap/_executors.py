@@ -84,7 +84,7 @@ def run_there(
     function: list[bytes],
     parcels: list[Any],
     parts: list[bytes],
-    star: bool,
+    star: bool,  # noqa: FBT001 -- `submit` and `apply_async` have only positions in common
     halts: bool,  # noqa: FBT001
 ) -> tuple[Any, ...]:
     """Run a chunk in somebody else's worker, bytes in and bytes out."""

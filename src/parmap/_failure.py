@@ -186,6 +186,6 @@ def annotate(error: BaseException, index: int | None, call: str) -> BaseExceptio
     try:
         error.parmap_index = index  # type: ignore[attr-defined]
         error.add_note(f"parmap: item {index} of {call}")
-    except Exception:
-        pass
+    except Exception:  # noqa: S110
+        pass  # a class may refuse attributes; the error matters more
     return error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _signal
+import os
 
 from . import _codec, _failure, _wire
 from ._channel import Channel, Closed
@@ -255,12 +256,9 @@ class Link:
             if self.refusal is not None:
                 error = WorkerStartError(f"the initializer raised {self.refusal!r}")
                 error.__cause__ = self.refusal
-            elif getattr(self.child, "errno", 0):
-                import os
-
-                error = WorkerStartError(
-                    f"no worker can be forked: {os.strerror(self.child.errno)}"
-                )  # type: ignore[attr-defined]
+            elif self.child.errno:
+                reason = os.strerror(self.child.errno)
+                error = WorkerStartError(f"no worker can be forked: {reason}")
             return error
         at = "" if running is None else f" while running {whole or f'item {running}'}"
         return WorkerDied(

@@ -402,7 +402,12 @@ class _SubmitDrive(ProcessDrive):
             self.feed(ItemsDone(now, worker, first, stop, seconds))
 
     def failed(
-        self, worker: int | None, index: int, error: BaseException, *, fatal: bool = False
+        self,
+        worker: int | None,
+        index: int,
+        error: BaseException,
+        *,
+        fatal: bool = False,  # noqa: ARG002 -- no task ends the pool
     ) -> None:
         """See `Drive`: whatever a task raises is its future's."""
         super().failed(worker, index, error, fatal=False)

@@ -8,7 +8,6 @@ queues, pipes) can be handed over only while one of its processes is being start
 from __future__ import annotations
 
 import _signal
-import _socket
 import _thread
 import os
 import select
@@ -20,6 +19,7 @@ from ._channel import Channel, Closed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Callable, Sequence
     from types import ModuleType
     from typing import Any
@@ -38,6 +38,7 @@ class Child:
 
     exitcode: int | None = None  # negative: the number of a signal
     pid: int | None = None
+    errno = 0  # why it could not be started
 
     def kill(self, signal: int) -> None:
         """Send a signal to its process group, if it still runs."""
@@ -138,7 +139,6 @@ class Forked(Child):
     def __init__(self, server: Server, token: int) -> None:
         self._server = server
         self.token = token
-        self.errno = 0  # why it could not be forked
 
     def kill(self, signal: int) -> None:
         """See `Child`."""

@@ -6,12 +6,11 @@ import sys
 import time
 
 from . import _codec, _stock
-from ._calls import is_pool, stock_of
+from ._calls import debug, is_pool, stock_of
 from ._cpus import available_cpus
 from ._intake import Intake
 from ._link import Task
 from ._loop import ProcessDrive
-from ._options import env_debug
 from ._plan._call import Rules
 from ._plan._crew import INFINITY
 
@@ -134,22 +133,9 @@ def _rules(call: Call, workers: int) -> Rules:
 def run(call: Call) -> list[Any]:
     """Run a call to its end and answer its results."""
     drive = make_drive(call)
-    began = time.perf_counter()
     try:
         drive.run()
     finally:
         drive.end_progress()
-        if env_debug():
-            report(drive, time.perf_counter() - began)
+        debug(drive)
     return drive.answer(keep=call.options.on_error == "return")
-
-
-def report(drive: Drive, seconds: float) -> None:
-    """Write the line that PARMAP_DEBUG=1 asks for."""
-    spent = drive.spent
-    line = (
-        f"parmap: {drive.name}: {drive.plan.done} items in {spent.chunks} chunks, {seconds:.3f} s"
-        f" (computing {spent.computing:.3f} s in all workers, pickling {spent.pickling:.3f} s,"
-        f" waiting {spent.waiting:.3f} s), {spent.sent:,} bytes sent, {spent.received:,} received"
-    )
-    print(line, file=sys.stderr)

@@ -377,8 +377,8 @@ def _packed(found: dict[str, Any]) -> bytes:
     if all(category.__module__ != "__main__" for _, _, category, *_ in found["filters"]):
         try:
             return _codec.pack_plain(found)
-        except Exception:  # noqa: BLE001 -- somebody's own object among the filters
-            pass  # then as below
+        except Exception:  # noqa: S110
+            pass  # somebody's own object among the filters: then as below
     try:
         return bytes(_codec.pack(found, copy=False, beside=False).parts[0])
     except SerializationError:

@@ -399,11 +399,9 @@ def _unpack_item(value: Packed) -> Any:
 
 
 def _as_runtime_error(error: StopIteration) -> RuntimeError:
-    try:
-        msg = "the function raised StopIteration"
-        raise RuntimeError(msg) from error
-    except RuntimeError as raised:
-        return raised.with_traceback(error.__traceback__)
+    made = RuntimeError("the function raised StopIteration")
+    made.__cause__ = error
+    return made.with_traceback(error.__traceback__)
 
 
 _known: dict[bytes, Any] = {}  # functions of submitted tasks, newest last

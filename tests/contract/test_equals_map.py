@@ -185,10 +185,15 @@ def test_on_a_process_pool_executor(processes, task, chunksize):
     on(processes, task, chunksize)
 
 
-@settings(max_examples=15)
-@given(task=tasks(), chunksize=chunksizes)
-def test_on_a_multiprocessing_pool(mp_pool, task, chunksize):
-    on(mp_pool, task, chunksize)
+# Without Hypothesis: should the pool be broken, shrinking would hang again and again.
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("chunksize", [None, 1, 2, 7])
+def test_on_a_multiprocessing_pool(mp_pool, chunksize):
+    for count in (0, 1, 2, 5, 12):
+        items = list(range(count))
+        for failing in ((), (0,), (2, 4), (11,)):
+            errors = {repr(at): "value" for at in failing if at < count}
+            on(mp_pool, (Fails(errors), lambda items=items: iter(items)), chunksize)
 
 
 @settings(max_examples=60)

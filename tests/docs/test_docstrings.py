@@ -1,6 +1,6 @@
 """The examples in the docstrings of everything public.
 
-`pytest --doctest-modules` passes them by: their `__module__` is `parmap`, not where they are written.
+`pytest --doctest-modules` passes them by: their `__module__` is `parmap`, not where they are.
 """
 
 import doctest

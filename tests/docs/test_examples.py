@@ -1,4 +1,4 @@
-"""The programs in docs/examples: each runs as a user would run it, and prints what its page says."""
+"""The programs in docs/examples: each runs as a user would run it and prints what it should."""
 
 import re
 import subprocess
