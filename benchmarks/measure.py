@@ -58,6 +58,9 @@ def _start(workload: Workload, peer: Peer, *, quick: bool) -> Numbers | str:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         return f"no answer in {PATIENCE} s"
+    except KeyboardInterrupt:
+        os.killpg(process.pid, signal.SIGKILL)  # it has a session of its own, and heard nothing
+        raise
     if process.returncode:
         return complained.strip().rpartition("\n")[2] or f"exit code {process.returncode}"
     numbers: Numbers = json.loads(said.splitlines()[-1])

@@ -102,7 +102,10 @@ def _threads() -> dict[int, str]:
 
 
 def _segments() -> dict[str, str]:
-    return dict.fromkeys(os.listdir("/dev/shm") if os.path.isdir("/dev/shm") else (), "")
+    # Other programs on this machine use it, too: what multiprocessing and we would leave there.
+    ours = ("parmap", "psm_", "sem.mp-", "pym-")
+    names = os.listdir("/dev/shm") if os.path.isdir("/dev/shm") else ()
+    return {name: "" for name in names if name.startswith(ours)}
 
 
 class Snapshot:

@@ -15,6 +15,8 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import parmap
+
 LIMIT = 15  # seconds without an answer that count as hanging
 LARGE = 200_000_000
 
@@ -134,9 +136,7 @@ def by_pebble(func, items):
 
 
 def by_parmap(func, items):
-    from parmap import parallel_map
-
-    return parallel_map(func, items, max_workers=4)
+    return parmap.parallel_map(func, items, max_workers=4)
 
 
 LIBRARIES = {
@@ -193,6 +193,8 @@ def name_of(library):
     """The library with its version; None if it is not there."""
     if library in ("multiprocessing", "concurrent.futures"):
         return f"`{library}`"
+    if library == "parmap":
+        return f"parmap {parmap.__version__}"
     try:
         return f"{library} {version(library)}"
     except PackageNotFoundError:

@@ -23,10 +23,14 @@ if TYPE_CHECKING:
 
 SIZE = 4096  # one page, the least that can be shared
 
-AT = 0  # the ordinal that is running or was last; -1 after all results have been sent
+AT = 0  # the ordinal that is running or was last, less STEP; -1 after all results have been sent
 CLAIMED = 1  # ordinals below this have begun, or will
 SINCE = 2  # when the running one began (monotonic nanoseconds), 0 between items; only if asked for
 LIMIT = 3  # ordinals below this and not claimed have been taken back
+
+#: A byte rather than a word: how far beyond `AT`, within a block of so many items.
+STEP = 64
+BLOCK = 256
 
 #: Seconds in which a write to shared memory is seen by every core. Store buffers drain in well under
 #: a microsecond; this is what the shortest sleep takes anyway.
@@ -36,11 +40,12 @@ VISIBLE = 20e-6
 class Cell:
     """Both sides' view of the words."""
 
-    __slots__ = ("_map", "words")
+    __slots__ = ("_map", "steps", "words")
 
     def __init__(self, fd: int) -> None:
         self._map: mmap.mmap | None = _memory.shared(fd, SIZE)
         self.words = memoryview(self._map).cast("q")
+        self.steps = memoryview(self._map)
 
     def take_back(self, limit: int) -> int:
         """Take back what is below `limit` and has not begun; answer the first ordinal that is."""
@@ -51,13 +56,14 @@ class Cell:
     def running(self) -> tuple[int, int]:
         """The ordinal that is running and since when; when is 0 between items."""
         while True:
-            at, since = self.words[AT], self.words[SINCE]
+            at, step, since = self.words[AT], self.steps[STEP], self.words[SINCE]
             if self.words[AT] == at:
-                return at, since
+                return (at if at < 0 else at + step), since
 
     def close(self) -> None:
         """Give the memory back."""
         self.words.release()
+        self.steps.release()
         if self._map is not None:
             self._map.close()
             self._map = None

@@ -114,9 +114,12 @@ def pack_plain(obj: object) -> bytes:
 # --- many values ----------------------------------------------------------------------------------
 
 
-def bundle(values: Sequence[Any]) -> tuple[list[Any], Parts]:
-    """Values, scalars as they are and all else `Packed`, as a description and parts."""
-    if isinstance(values, range) or Packed not in set(map(type, values)):
+def bundle(values: Sequence[Any], *, plain: bool = False) -> tuple[list[Any], Parts]:
+    """Values, scalars as they are and all else `Packed`, as a description and parts.
+
+    `plain` says that there are only scalars, so that nobody needs to look.
+    """
+    if plain or Packed not in set(map(type, values)):
         return [(_BATCH, len(values))], [dumps(values, 5)]
     parcels: list[Any] = []
     parts: Parts = []

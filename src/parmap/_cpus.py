@@ -44,12 +44,14 @@ def available_cpus() -> int:
     asked = _asked_for()
     if asked is not None:
         return asked
-    counts = [os.cpu_count() or 1]
+    counts = []
     if sys.platform != "win32" and hasattr(os, "sched_getaffinity"):
         try:
-            counts.append(len(os.sched_getaffinity(0)))
+            counts.append(len(os.sched_getaffinity(0)))  # never more than there are
         except OSError:  # refused by a sandbox, or more CPUs than the C library can count
             pass
+    if not counts:
+        counts.append(os.cpu_count() or 1)
     quota = _current_quota()
     if quota is not None:
         counts.append(quota)

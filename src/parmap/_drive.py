@@ -233,15 +233,23 @@ class Drive:
                     )
                     self.failed(worker, first + at, _unreadable(error))
                     begun = first + at + 1
-        self._took_run(now, worker, begun, stop, values[begun - first :], seconds)
+        rest = values if begun == first else values[begun - first :]
+        self._took_run(now, worker, begun, stop, rest, seconds)
 
     def _took_run(
         self, now: float, worker: int, first: int, stop: int, values: Sequence[Any], seconds: float
     ) -> None:
         if first < stop:
-            self.results[first - self._base : stop - self._base] = values
+            self._store(first, values)
             self.intake.forget(first, stop)
             self.feed(ItemsDone(now, worker, first, stop, seconds))
+
+    def _store(self, first: int, values: Sequence[Any]) -> None:
+        """Put results where they belong: mostly at the end, sometimes before or beyond it."""
+        results, place = self.results, first - self._base
+        if place > len(results):
+            results += [None] * (place - len(results))
+        results[place : place + len(values)] = values
 
     def failed(
         self, worker: int | None, index: int, error: BaseException, *, fatal: bool = False
@@ -290,7 +298,6 @@ class Drive:
         count, ended = self.intake.read(most)
         self.spent.pickling += time.perf_counter() - began
         now = time.monotonic()
-        self.results += [None] * count
         failed = self.intake.error
         self.feed(InputRead(now, count, ended=ended and failed is None))
         for index, error in self.intake.refused:
@@ -302,9 +309,7 @@ class Drive:
     def _on_keep(self, command: Keep) -> None:
         error = command.error
         assert isinstance(error, BaseException)
-        self.results[command.index - self._base] = _failure.annotate(
-            error, command.index, self.name
-        )
+        self._store(command.index, [_failure.annotate(error, command.index, self.name)])
 
     def _on_deliver(self, command: Deliver) -> None:
         span = slice(command.first - self._base, command.stop - self._base)

@@ -38,6 +38,7 @@ class Intake:
         self._firsts: list[int] = []  # of the runs below
         self._runs: list[Sequence[Any]] = []  # what has been read and is not done with
         self._left: list[int] = []  # how much of each run is not
+        self.plain = packing  # as long as all items that were read are scalars
         self.total = _length(iterables)
         self.error: BaseException | None = None  # what the input raised
         self.refused: list[tuple[int, Exception]] = []  # items that cannot be serialised
@@ -99,6 +100,7 @@ class Intake:
                 return item
         elif type(item) in SCALARS:
             return item
+        self.plain = False
         try:
             return pack(item, copy=copy)
         except Exception as error:

@@ -114,9 +114,9 @@ class Link:
         head = _codec.pack_plain((number, forget, task.halts, task.star, task.timed))
         self.channel.queue(_wire.CALL, [head, news, *parts])
 
-    def send(self, first: int, values: Sequence[Any]) -> None:
-        """Send the items from index `first` on."""
-        parcels, parts = _codec.bundle(values)
+    def send(self, first: int, values: Sequence[Any], *, plain: bool) -> None:
+        """Send the items from index `first` on; `plain`: they are all scalars."""
+        parcels, parts = _codec.bundle(values, plain=plain)
         head = _codec.pack_plain((self._ordinal, first, len(values), parcels))
         self._owed.append((self._ordinal, first, len(values)))
         self._ordinal += len(values)

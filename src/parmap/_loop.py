@@ -86,7 +86,7 @@ class ProcessDrive(Drive):
         super().__init__(*args, **kwargs)
         self.side_by_side = self.plan.rules.workers
         self._stock = stock
-        self._task = task
+        self.task = task
         self._ambience = ambience()
         self._links: dict[int, Link] = {}  # by the plan's number
         self._workers: dict[int, int] = {}  # the plan's number by descriptor
@@ -137,7 +137,7 @@ class ProcessDrive(Drive):
         self._links[worker] = link
         self._workers[link.channel.fileno()] = worker
         self._poller.register(link.channel.fileno(), select.POLLIN)
-        link.begin(self._task, self._ambience)
+        link.begin(self.task, self._ambience)
         if link.ready:
             self.feed(WorkerReady(time.monotonic(), worker, link.tasks_left))
         else:
@@ -168,7 +168,7 @@ class ProcessDrive(Drive):
         link = self._links[worker]
         began = time.perf_counter()
         before = link.channel.queued
-        link.send(first, self.values(first, stop))
+        link.send(first, self.values(first, stop), plain=self.intake.plain)
         self.spent.chunks += 1
         self.spent.sent += link.channel.queued - before
         self.spent.pickling += time.perf_counter() - began

@@ -364,6 +364,7 @@ class _SubmitDrive(ProcessDrive):
         self._asked = 0  # for so many tasks, once there are some
         self._packed: dict[int, _codec.Packed] = {}
         self.futures: dict[int, Future[Any]] = {}
+        intake.plain = False
         self.wake_by(wake)
 
     def read(self, most: int) -> None:

@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     from ._drive import Drive
 
 
+#: What an item of the newest functions costs, by their pickles, and how many are kept.
+_costs: dict[bytes, tuple[float, int]] = {}
+_COSTS = 64
+
+#: Items that a former call may vouch for: the same function may be dear with other items, so the first
+#: chunks of a call stay small.
+_TRUSTED = 128
+
+
 def make_drive(call: Call) -> Drive:
     """Everything ready to run; nothing has been read or started but the clean server."""
     executor, options = call.options.executor, call.options
@@ -51,6 +60,7 @@ def make_drive(call: Call) -> Drive:
         assert task is not None
         size = stock.limit or available_cpus()
         rules = _rules(call, min(options.max_workers or size, stock.limit or 1 << 30))
+        rules.known = _costs.get(task.key)
         drive = ProcessDrive(stock, task, rules, intake, **common)
     else:
         from . import _executors
@@ -69,6 +79,18 @@ def make_drive(call: Call) -> Drive:
         )
     drive.seconds_allowed = options.timeout or 0.0
     return drive
+
+
+def _remember(drive: Drive) -> None:
+    """Keep what an item of this function costs, for the next call."""
+    learned = drive.plan.pace.learned
+    if learned is None or not isinstance(drive, ProcessDrive):
+        return
+    key = drive.task.key
+    _costs.pop(key, None)
+    while len(_costs) >= _COSTS:
+        _costs.pop(next(iter(_costs)), None)
+    _costs[key] = learned[0], min(learned[1], _TRUSTED)
 
 
 def _runner(call: Call) -> tuple[Any, int, Any]:
@@ -138,4 +160,5 @@ def run(call: Call) -> list[Any]:
     finally:
         drive.end_progress()
         debug(drive)
+    _remember(drive)
     return drive.answer(keep=call.options.on_error == "return")

@@ -83,6 +83,7 @@ class Rules:
         "first_in_time",
         "item_timeout",
         "keep_idle",
+        "known",
         "retries",
         "stop_at_failure",
         "stop_at_time",
@@ -105,6 +106,7 @@ class Rules:
         tasks_per_worker: int | None = None,
         delivery: str = "whole",
         keep_idle: bool = True,
+        known: tuple[float, int] | None = None,
     ) -> None:
         self.workers = workers  # most at once
         self.chunksize = chunksize  # items a message; None: adaptive
@@ -116,6 +118,7 @@ class Rules:
         self.item_timeout = item_timeout  # seconds that one item may run
         self.tasks_per_worker = tasks_per_worker  # items before a worker is replaced
         self.delivery = delivery  # "whole", "ordered" or "unordered"
+        self.known = known  # what an item cost in a former call: see `Pace`
         self.keep_idle = keep_idle  # else a worker with nothing to do is let go at once
 
 
@@ -126,7 +129,7 @@ class Plan:
         self.rules = rules
         self.story: list[Turn] = []  # the newest turns, for whoever must explain a failure
         self.crew = Crew(rules.workers)
-        self.pace = Pace(rules.chunksize)
+        self.pace = Pace(rules.chunksize, rules.known)
         self.waiting = Spans()  # read, and nobody has it
         self.settled = Spans()  # done, or failed for good
         self.suspects: list[int] = []  # heap: to be run alone
@@ -404,14 +407,22 @@ class Plan:
         hungry = self.crew.hungry(ahead=ahead)
         if hungry is not None:
             return self._feed(hungry, now)
-        unclaimed = self.waiting.count + len(self.suspects) - len(self.crew.coming)
         if self.crew.full:
             return False
-        if unclaimed > 0:
-            self._out.append(StartWorker(self.crew.enlist(self.rules.tasks_per_worker).number))
+        coming = len(self.crew.coming)
+        if len(self.suspects) > coming or self.waiting.count > coming * self._chunk():
+            self._start_worker()
             return True
-        self._ask_to_read(1 - unclaimed)
+        self._ask_to_read(self.pace.size(None, self.rules.workers))
         return False
+
+    def _start_worker(self) -> None:
+        self._out.append(StartWorker(self.crew.enlist(self.rules.tasks_per_worker).number))
+
+    def _chunk(self) -> int:
+        """How many items the next message takes."""
+        left = None if self.total is None else self.waiting.count
+        return self.pace.size(left, self.rules.workers)
 
     def _feed(self, member: Member, now: float) -> bool:
         others = self.waiting.count or self._can_read
@@ -421,8 +432,7 @@ class Plan:
             self._send(member, index, index + 1, now, alone=True)
             return True
         if self.waiting.count:
-            left = None if self.total is None else self.waiting.count
-            size = self.pace.size(left, self.rules.workers)
+            size = self._chunk()
             if member.budget is not None:
                 size = min(size, member.budget)
             self._send(member, *self.waiting.take(size), now)
@@ -472,9 +482,10 @@ class Plan:
             self._out.append(Read(count))
 
     def _to_relieve(self) -> Member | None:
-        """When the input has run out and somebody is idle: the worker that holds most."""
-        exhausted = not (self._can_read or self.waiting.count or self.suspects)
-        if not exhausted or self.crew.hungry(ahead=False) is None:
+        """When the input has run out and somebody is or could be idle: who holds most."""
+        if self._can_read or self.waiting.count or self.suspects:
+            return None
+        if not self.crew.idle and (self.crew.full or self.crew.coming or self._doom is not None):
             return None
         return self.crew.fullest()
 
@@ -483,7 +494,10 @@ class Plan:
         if fullest is None:
             return
         silent = now >= fullest.news + SLICE
-        if silent or self.pace.worth_moving(fullest.held.count - 1):
+        if not self.crew.idle:
+            if silent:  # what was cheap in a former call is dear in this one: more hands are needed
+                self._start_worker()
+        elif silent or self.pace.worth_moving(fullest.held.count - 1):
             fullest.bare = True  # until it answers: nobody is asked twice at once
             self._out.append(AskBack(fullest.number))
 

@@ -24,15 +24,29 @@ LARGEST = 65_536
 SHARES = 2
 
 
+#: Seconds that a message costs over both sides, waking the worker included: less work than that is not
+#: worth one of its own.
+MESSAGE = 0.0001
+
+
 class Pace:
-    """What an item costs, as measured so far, and the chunk size that follows."""
+    """What an item costs, as measured so far, and the chunk size that follows.
+
+    `known` is what a former call has learned of the same function.
+    """
 
     __slots__ = ("_fixed", "_seen", "cost")
 
-    def __init__(self, fixed: int | None) -> None:
+    def __init__(self, fixed: int | None, known: tuple[float, int] | None = None) -> None:
         self._fixed = fixed
-        self._seen = 0  # the largest number of items that came back together
-        self.cost: float | None = None  # seconds an item
+        #: Seconds an item, and the largest number of items that came back together.
+        self.cost: float | None
+        self.cost, self._seen = known or (None, 0)
+
+    @property
+    def learned(self) -> tuple[float, int] | None:
+        """What a later call of the same function may want to know."""
+        return None if self.cost is None else (self.cost, self._seen)
 
     def learn(self, count: int, seconds: float) -> None:
         """Take in that `count` items ran in `seconds`."""
@@ -49,7 +63,9 @@ class Pace:
             return 1
         size = min(int(SLICE / max(self.cost, 1e-9)), self._seen * GROWTH, LARGEST)
         if left is not None:
-            size = min(size, -(-left // (SHARES * workers)))
+            size = min(
+                size, max(-(-left // (SHARES * workers)), int(MESSAGE / max(self.cost, 1e-9)))
+            )
         return max(size, 1)
 
     @property

@@ -1,0 +1,323 @@
+"""Programs without a main guard, however they are started."""
+
+from __future__ import annotations
+
+import pytest
+
+HOWS = ("script", "-c", "-m", "stdin")
+
+PROGRAM = """
+import dataclasses, enum, functools, sys
+from parmap import Pool, parallel_imap, parallel_map, parallel_starmap, run_in_process, spawn_each
+
+print("started")
+FACTOR = 3
+table = {1: "one"}
+
+class MyError(Exception):
+    def __init__(self, code, *, where):
+        super().__init__(code)
+        self.where = where
+
+@dataclasses.dataclass
+class Item:
+    x: int
+    def double(self):
+        return Item(self.x * 2)
+
+class Colour(enum.Enum):
+    RED = 1
+
+def square(x):
+    return x * x
+
+def uses_globals(x):
+    return square(x) * FACTOR, table.get(x)
+
+def fib(n):
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+def is_even(n): return n == 0 or is_odd(n - 1)
+def is_odd(n): return n != 0 and is_even(n - 1)
+
+@functools.cache
+def cached(x):
+    return x + 1
+
+@functools.lru_cache(maxsize=4)
+def lru(x):
+    return fib(x)
+
+@functools.singledispatch
+def dispatch(x):
+    return "object"
+@dispatch.register
+def _(x: int):
+    return "int"
+@dispatch.register
+def _(x: Item):
+    return "Item"
+
+def decorated(func):
+    @functools.wraps(func)
+    def wrapper(*args):
+        return "d", func(*args)
+    return wrapper
+
+@decorated
+def with_decorator(x):
+    return x
+
+def adder(n):
+    return lambda x: x + n
+
+class Callable:
+    def __init__(self, n): self.n = n
+    def __call__(self, x): return x * self.n
+    @classmethod
+    def made(cls, x): return cls(x).n
+    @staticmethod
+    def static(x): return -x
+
+def default(x, y=[1], *, z=square):
+    return x, y, z(x)
+
+def annotated(x: Item) -> "Colour":
+    return Colour.RED
+
+def fail(x):
+    if x == 2:
+        raise MyError(x, where="there")
+    return x
+
+def gen_inside(x):
+    return sum(y * FACTOR for y in range(x))
+
+def makes_local(x):
+    class Local(Item):
+        pass
+    return isinstance(Local(x), Item)
+
+def check(executor=None):
+    mapped = functools.partial(parallel_map, executor=executor)
+    assert mapped(square, range(5)) == [0, 1, 4, 9, 16]
+    assert mapped(lambda x: square(x) + FACTOR, [1, 2]) == [4, 7]
+    assert mapped(uses_globals, [1, 2]) == [(3, "one"), (12, None)]
+    assert mapped(fib, range(10)) == [0, 1, 1, 2, 3, 5, 8, 13, 21, 34]
+    assert mapped(is_even, [4, 5]) == [True, False]
+    assert mapped(cached, [1, 2, 1]) == [2, 3, 2]
+    assert mapped(lru, [1, 9]) == [1, 34]
+    assert mapped(dispatch, [1, "a", Item(1)]) == ["int", "object", "Item"]
+    assert mapped(with_decorator, [1]) == [("d", 1)]
+    assert mapped(adder(5), [1, 2]) == [6, 7]
+    assert mapped(Callable(3), [1, 2]) == [3, 6]
+    assert mapped(Callable.made, [4]) == [4]
+    assert mapped(Callable.static, [4]) == [-4]
+    assert mapped(Callable(7).__call__, [1]) == [7]
+    assert mapped(default, [3]) == [(3, [1], 9)]
+    assert mapped(gen_inside, [4]) == [18]
+    assert mapped(makes_local, [4]) == [True]
+    assert mapped(functools.partial(default, y=Item(2)), [3]) == [(3, Item(2), 9)]
+    items = mapped(Item.double, [Item(1), Item(2)])
+    assert items == [Item(2), Item(4)] and all(type(item) is Item for item in items)
+    assert mapped(annotated, [Item(1)]) == [Colour.RED]
+    assert mapped(annotated, [Item(1)])[0] is Colour.RED
+    assert mapped(type, [Item(1)]) == [Item]
+    assert mapped(isinstance, [Item(1), 2], [Item, Item]) == [True, False]
+    try:
+        mapped(fail, range(5))
+    except MyError as error:
+        assert (error.args, error.where, error.parmap_index) == ((2,), "there", 2)
+    else:
+        raise AssertionError
+    assert list(parallel_imap(square, range(4), executor=executor)) == [0, 1, 4, 9]
+    assert parallel_starmap(pow, [(2, 3)], executor=executor) == [8]
+
+check(EXECUTOR)
+assert run_in_process(uses_globals, 1) == (3, "one")
+assert spawn_each(Item.double, [Item(1), Item(3)]) == [Item(2), Item(6)]
+print("ended")
+"""
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_ways_to_start(program, how):
+    assert program.run(PROGRAM.replace("EXECUTOR", "None"), how=how) == "started\nended\n"
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn", "fork"])
+def test_start_methods(program, method):
+    source = PROGRAM.replace("EXECUTOR", f"Pool(2, start_method={method!r})")
+    assert program.run(source) == "started\nended\n"
+
+
+@pytest.mark.parametrize("flags", [["-X", "dev", "-W", "error"], ["-O", "-W", "error"], ["-W", "error", "-I"]])
+def test_flags(program, flags):
+    assert program.run(PROGRAM.replace("EXECUTOR", "None"), flags=flags) == "started\nended\n"
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn", "fork"])
+@pytest.mark.parametrize("how", ["script", "stdin"])
+def test_fresh_processes(program, method, how):
+    source = f"""
+        from parmap import run_in_process, spawn_each
+        print("started")
+        class Item:
+            def __init__(self, x): self.x = x
+        def get(item, more=0): return item.x + more
+        assert run_in_process(get, Item(3), start_method={method!r}) == 3
+        assert spawn_each(get, [Item(1), Item(2)], [1, 1], start_method={method!r}) == [2, 3]
+        """
+    assert program.run(source, how=how) == "started\n"
+
+
+@pytest.mark.parametrize("method", [None, "spawn", "fork"])
+@pytest.mark.parametrize("how", HOWS)
+def test_objects_of_multiprocessing(program, method, how):
+    source = f"""
+        import multiprocessing
+        from parmap import run_in_process, spawn_each
+        print("started")
+        class Item:
+            pass
+        context = multiprocessing.get_context({method!r})
+        queue, lock, event = context.Queue(), context.Lock(), context.Event()
+        value = context.Value("i", 0)
+        here, there = context.Pipe()
+        def put(queue, lock, event, value, pipe, item):
+            with lock:
+                value.value += 1
+            pipe.send("through the pipe")
+            event.set()
+            queue.put(type(item).__name__)
+            return "done"
+        answer = run_in_process(put, queue, lock, event, value, there, Item(), start_method={method!r})
+        assert answer == "done"
+        assert queue.get(timeout=10) == "Item"
+        assert here.recv() == "through the pipe"
+        assert event.is_set() and value.value == 1
+        def add(n):
+            with value.get_lock():
+                value.value += n
+        spawn_each(add, [1, 2, 3], start_method={method!r})
+        assert value.value == 7
+        queue.close(); queue.join_thread(); here.close(); there.close()
+        """
+    flags = ["-W", "error"]
+    assert program.run(source, how=how, flags=flags) == "started\n"
+
+
+def test_caches_stay_in_the_worker(program):
+    source = """
+        import functools, os
+        from parmap import parallel_map
+        @functools.cache
+        def load():
+            print("loading")
+            return os.getpid()
+        def work(x):
+            return load()
+        for _ in range(5):
+            assert len(set(parallel_map(work, range(20), max_workers=1))) == 1
+        """
+    assert program.run(source) == "loading\n"
+
+
+def test_redefined_functions(program):
+    source = """
+        from parmap import parallel_map
+        results = []
+        for n in range(3):
+            def func(x):
+                return x + n
+            results += parallel_map(func, [10])
+        def func(x): return "new"
+        results += parallel_map(func, [10])
+        assert results == [10, 11, 12, "new"], results
+        """
+    program.run(source)
+
+
+def test_globals_of_each_call(program):
+    source = """
+        from parmap import parallel_map
+        n = 1
+        def func(x): return x + n
+        assert parallel_map(func, [1]) == [2]
+        n = 5
+        assert parallel_map(func, [1]) == [6]
+        """
+    program.run(source)
+
+
+def test_exceptions_without_being_caught(program):
+    source = """
+        from parmap import parallel_map
+        def fail(x):
+            raise ValueError("seen")
+        parallel_map(fail, [1])
+        """
+    program.run(source, fails=True)
+    assert program.returncode == 1
+    assert "ValueError: seen" in program.stderr
+    assert 'raise ValueError("seen")' in program.stderr
+    assert "parmap: item 0 of parallel_map(fail)" in program.stderr
+
+
+def test_exit_codes(program):
+    program.run("import sys, parmap\nparmap.parallel_map(abs, [1])\nsys.exit(3)", fails=True)
+    assert (program.returncode, program.stderr) == (3, "")
+    program.run("import sys, parmap\nparmap.parallel_map(sys.exit, [3])", fails=True)
+    assert program.returncode == 3
+
+
+def test_an_abandoned_iterator_at_exit(program):
+    source = """
+        import itertools, time
+        from parmap import parallel_imap
+        def work(x):
+            if x > 3: time.sleep(60)
+            return x
+        results = parallel_imap(work, itertools.count(), max_workers=2)
+        print(next(results))
+        """
+    assert program.run(source, timeout=25) == "0\n"
+
+
+def test_atexit_handlers_of_workers_run(program):
+    source = """
+        import atexit
+        from parmap import parallel_map
+        def work(x):
+            atexit.register(print, "bye")
+            return x
+        parallel_map(work, [1], max_workers=1)
+        """
+    assert program.run(source) == "bye\n"
+
+
+def test_a_module_beside_the_script(program):
+    (program.folder / "beside.py").write_text("def twice(x):\n    return 2 * x\n")
+    source = """
+        import beside
+        from parmap import parallel_map
+        print(parallel_map(beside.twice, [1, 2]))
+        """
+    for how in HOWS:
+        assert program.run(source, how=how) == "[2, 4]\n"
+
+
+def test_nested_calls(program):
+    source = """
+        import os
+        from parmap import parallel_map, run_in_process
+        def inner(x): return os.getpid()
+        def outer(x):
+            return os.getpid(), parallel_map(inner, [1, 2]), parallel_map(inner, [1, 2], max_workers=1)
+        for pid, serial, worker in parallel_map(outer, [1, 2, 3]):
+            assert set(serial) == {pid}
+            assert len(set(worker)) == 1 and pid not in worker
+        def alone(): return len(set(parallel_map(inner, [1, 2])) - {os.getpid()})
+        assert run_in_process(alone) >= 1
+        """
+    program.run(source)
