@@ -72,31 +72,47 @@ def thread_caps(share: int) -> dict[str, str]:
 # --- in the worker --------------------------------------------------------------------------------
 
 
+_adopted: dict[str, Any] = {}  # what the caller's surroundings were when they last were adopted
+
+
 def adopt(found: dict[str, Any], own: dict[str, str]) -> None:
-    """Make this process like the caller's; `own` are variables that stay this worker's."""
-    directory = found["directory"]
-    if directory is not None:
+    """Make this process like the caller's; `own` are variables that stay this worker's.
+
+    Only what has changed there is changed here, so that what an initializer has set here stays set.
+    """
+    before = _adopted
+    _adopt_environment(before.get("environment", {}), found["environment"], own)
+    changed = {key for key, value in found.items() if key not in before or before[key] != value}
+    _adopted.update(found)
+    if "directory" in changed and found["directory"] is not None:
         try:
-            os.chdir(directory)
+            os.chdir(found["directory"])
         except OSError:
             pass  # deleted since, or not ours to enter: the function will see for itself
-    sys.path[:] = found["path"]
-    theirs = {os.fsdecode(name): os.fsdecode(value) for name, value in found["environment"].items()}
-    _adopt_environment({**own, **theirs, "PARMAP_WORKER": own["PARMAP_WORKER"]})
-    if warnings.filters != found["filters"]:
+    if "path" in changed:
+        sys.path[:] = found["path"]
+    if "filters" in changed and warnings.filters != found["filters"]:
         warnings.resetwarnings()
         warnings.filters[:] = found["filters"]  # type: ignore[index]  # a list, whatever its stub says
-    sys.setrecursionlimit(found["recursion"])
-    sys.set_int_max_str_digits(found["digits"])
-    if "decimal" in found:
+    if "recursion" in changed:
+        sys.setrecursionlimit(found["recursion"])
+    if "digits" in changed:
+        sys.set_int_max_str_digits(found["digits"])
+    if "decimal" in changed:
         import decimal
 
         decimal.setcontext(decimal.Context(*found["decimal"]))
 
 
-def _adopt_environment(wanted: dict[str, str]) -> None:
-    for name in os.environ.keys() - wanted.keys():
-        del os.environ[name]
-    for name, value in wanted.items():
-        if os.environ.get(name) != value:
-            os.environ[name] = value
+def _adopt_environment(before: dict[Any, Any], found: dict[Any, Any], own: dict[str, str]) -> None:
+    if not before:
+        # The first time, whatever the server was started with goes.
+        kept = {*map(os.fsdecode, found), *own}
+        for name in os.environ.keys() - kept:
+            del os.environ[name]
+        os.environ.update(own)
+    for name in before.keys() - found.keys():
+        os.environ.pop(os.fsdecode(name), None)
+    for name, value in found.items():
+        if before.get(name) != value and os.fsdecode(name) != "PARMAP_WORKER":
+            os.environ[os.fsdecode(name)] = os.fsdecode(value)

@@ -52,8 +52,7 @@ def dumps(obj: object, buffer_callback: Callable[[Any], object] | None) -> bytes
 class _Pickler(Pickler):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._spaces: dict[int, dict[str, Any]] = {}  # one new namespace for each original
-        self._kept: list[object] = []
+        self._spaces: dict[int, Any] = {}  # see `reduce_function`
 
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
@@ -73,34 +72,44 @@ class _Pickler(Pickler):
     def _reduce_function(self, func: FunctionType) -> Any:
         if getattr(func, "__annotate__", None) is not None:
             raise NotSimple  # Python 3.14's deferred annotations: cloudpickle knows how
-        code = func.__code__
-        names = _names(code)
-        space = self._spaces.get(id(func.__globals__))
-        if space is None:
-            space = self._spaces[id(func.__globals__)] = {}
-            self._kept.append(func.__globals__)
-        found = {name: func.__globals__[name] for name in names if name in func.__globals__}
-        found |= _submodules(found, names)
-        cells = [cell.cell_contents for cell in func.__closure__ or ()]
-        bare = (
-            marshal.dumps(code),
-            func.__name__,
-            func.__qualname__,
-            _NAME_MARK if func.__module__ == "__main__" else func.__module__,
-            len(cells),
-            space,
-        )
-        state = (
-            found,
-            cells,
-            func.__defaults__,
-            func.__kwdefaults__,
-            dict(func.__dict__),
-            dict(func.__annotations__),
-            func.__doc__,
-        )
-        # The state comes after the function, so that it may hold the function itself.
-        return _make, bare, state, None, None, _set_state
+        return reduce_function(func, _names(func.__code__), self._spaces)
+
+
+def reduce_function(func: FunctionType, names: set[str], spaces: dict[int, Any]) -> Any:
+    """A function's code and what it refers to by `names`, for a pickler's `reducer_override`.
+
+    Functions of one module share one namespace; `spaces` keeps it between the functions of one pickle.
+    """
+    space, _ = spaces.setdefault(id(func.__globals__), ({}, func.__globals__))
+    found = {name: func.__globals__[name] for name in names if name in func.__globals__}
+    found |= _submodules(found, names)
+    is_main = func.__module__ == "__main__"
+    bare = (
+        marshal.dumps(func.__code__),
+        func.__name__,
+        func.__qualname__,
+        _NAME_MARK if is_main else func.__module__,
+        len(func.__closure__ or ()),
+        None if is_main else space,
+    )
+    state = (
+        found,
+        [_content(cell) for cell in func.__closure__ or ()],
+        func.__defaults__,
+        func.__kwdefaults__,
+        dict(func.__dict__),
+        dict(func.__annotations__),
+        func.__doc__,
+    )
+    # The state comes after the function, so that it may hold the function itself.
+    return _make, bare, state, None, None, _set_state
+
+
+def _content(cell: CellType) -> tuple[Any, ...]:
+    try:
+        return (cell.cell_contents,)
+    except ValueError:  # a variable that has no value yet
+        return ()
 
 
 def _importable(func: FunctionType) -> bool:
@@ -146,12 +155,20 @@ def _import(name: str) -> ModuleType:
     return sys.modules[name]
 
 
+_main: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
+_received: dict[str, bytes] = {}  # what the caller's globals were when they last arrived
+
+
 def _make(
-    code: bytes, name: str, qualname: str, module: Any, cells: int, space: dict[str, Any]
+    code: bytes, name: str, qualname: str, module: Any, cells: int, space: dict[str, Any] | None
 ) -> FunctionType:
-    module = "__main__" if module == _NAME_MARK else module
-    space.setdefault("__name__", module)
-    space.setdefault("__builtins__", __builtins__)
+    if space is None:
+        # What stands for the caller's `__main__` here. It outlives a call, so that what an initializer
+        # has set is there for the functions of later calls, as in a forked process.
+        space, module = _main, "__main__"
+    else:
+        space.setdefault("__name__", module)
+        space.setdefault("__builtins__", __builtins__)
     made = marshal.loads(code)  # noqa: S302 -- as safe as the pickle that it stands in
     func = FunctionType(made, space, name, None, tuple(CellType() for _ in range(cells)) or None)
     func.__qualname__ = qualname
@@ -161,11 +178,30 @@ def _make(
 
 def _set_state(func: FunctionType, state: Any) -> None:
     found, cells, defaults, kwdefaults, attributes, annotations, doc = state
+    if func.__globals__ is _main:
+        found = {name: value for name, value in found.items() if _is_news(name, value)}
     func.__globals__.update(found)
-    for cell, value in zip(func.__closure__ or (), cells, strict=True):
-        cell.cell_contents = value
+    for cell, content in zip(func.__closure__ or (), cells, strict=True):
+        if content:
+            (cell.cell_contents,) = content
     func.__defaults__ = defaults
     func.__kwdefaults__ = kwdefaults
     func.__dict__.update(attributes)
     func.__annotations__ = annotations
     func.__doc__ = doc
+
+
+def _is_news(name: str, value: object) -> bool:
+    """Whether the caller's global is another than when it last arrived.
+
+    If it is not, what has become of it here since is kept.
+    """
+    if isinstance(value, (FunctionType, type, ModuleType)):
+        return True
+    try:
+        data = dumps(value, None)
+    except NotSimple:
+        return True
+    same = name in _main and _received.get(name) == data
+    _received[name] = data
+    return not same

@@ -5,12 +5,15 @@ Imported only when it is needed.
 
 from __future__ import annotations
 
+import dis
 import functools
 import sys
 from io import BytesIO
-from types import FunctionType
+from types import CodeType, FunctionType
 
 import cloudpickle
+
+from . import _byvalue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,18 +21,52 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def dumps(obj: object, buffer_callback: Callable[[Any], object] | None) -> bytes:
-    """Pickle `obj`, with what is defined in `__main__`, locally or in a lambda by value."""
+def dumps(
+    obj: object, buffer_callback: Callable[[Any], object] | None, *, home: bool = False
+) -> bytes:
+    """Pickle `obj`, with what is defined in `__main__`, locally or in a lambda by value.
+
+    `home` says that it goes back to the caller, whose own classes then go by name.
+    """
     with BytesIO() as file:
-        _Pickler(file, 5, buffer_callback=buffer_callback).dump(obj)
+        pickler = _Pickler(file, 5, buffer_callback=buffer_callback)
+        pickler.home = home
+        pickler.dump(obj)
         return file.getvalue()
+
+
+_inside: Any = sys.modules["cloudpickle.cloudpickle"]
+# Not public; without them, classes travel as cloudpickle has it, definition and all.
+_numbers: Any = getattr(_inside, "_DYNAMIC_CLASS_TRACKER_BY_CLASS", {})
+_classes: Any = getattr(_inside, "_DYNAMIC_CLASS_TRACKER_BY_ID", {})
+_numbered_here: set[Any] = set()
+
+
+def _class_of(number: Any) -> type:
+    cls: type = _classes[number]
+    return cls
+
+
+def _with_slots(cls: type, reduced: Any) -> Any:
+    """Cloudpickle forgets `__slots__`, so that instances get a dictionary, which those here have not."""
+    if "__slots__" not in cls.__dict__ or not isinstance(reduced, tuple):
+        return reduced
+    make, arguments, *rest = reduced
+    if getattr(make, "__name__", "") != "_make_skeleton_class" or "__slots__" in arguments[3]:
+        return reduced
+    given = {**arguments[3], "__slots__": cls.__dict__["__slots__"]}
+    return make, (*arguments[:3], given, *arguments[4:]), *rest
 
 
 _CACHED = type(functools.lru_cache(lambda: None))
 
 
 class _Pickler(cloudpickle.Pickler):
+    home = False
+
     def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, type) and obj.__module__ != "builtins":
+            return self._reduce_class(obj)
         if type(obj) is _CACHED and _not_importable(obj):
             # The cache itself stays behind: each worker fills its own.
             parameters = obj.cache_parameters()
@@ -37,7 +74,44 @@ class _Pickler(cloudpickle.Pickler):
         if type(obj) is FunctionType and obj.__code__ is _DISPATCHER_CODE and _not_importable(obj):
             registry = dict(obj.registry)  # type: ignore[attr-defined]
             return _dispatcher, (registry.pop(object), registry)
+        if (
+            type(obj) is FunctionType
+            and obj.__module__ == "__main__"
+            and getattr(obj, "__annotate__", None) is None
+        ):
+            return _byvalue.reduce_function(obj, _names(obj.__code__), self._spaces)
         return super().reducer_override(obj)
+
+    def _reduce_class(self, cls: type) -> Any:
+        """A class of the caller's goes back by its number: else its definition would be set anew.
+
+        cloudpickle numbers a class by which it knows it again; one that had a number before it was
+        first pickled here has come from the caller.
+        """
+        number = _numbers.get(cls)
+        if self.home and number is not None and number not in _numbered_here:
+            return _class_of, (number,)
+        reduced = super().reducer_override(cls)
+        if number is None:
+            _numbered_here.add(_numbers.get(cls))
+        return _with_slots(cls, reduced)
+
+    @functools.cached_property
+    def _spaces(self) -> dict[int, Any]:
+        return {}
+
+
+def _names(code: CodeType) -> set[str]:
+    """The globals that a function's code mentions, and those of the functions in it."""
+    names = {
+        instruction.argval
+        for instruction in dis.get_instructions(code)
+        if "GLOBAL" in instruction.opname
+    }
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            names |= _names(constant)
+    return names
 
 
 def _not_importable(obj: Any) -> bool:

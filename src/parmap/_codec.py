@@ -43,13 +43,14 @@ class Packed:
         return sum(len(part) for part in self.parts)
 
 
-def pack(obj: object, *, copy: bool, beside: bool = True) -> Packed:
+def pack(obj: object, *, copy: bool, beside: bool = True, home: bool = False) -> Packed:
     """Serialise one value.
 
     Args:
         obj: The value.
         copy: Whether its large buffers are copied; without, the value must not change until it is sent.
         beside: Whether large buffers may be parts of their own.
+        home: Whether it goes from a worker back to the caller, who has his own classes.
 
     Raises:
         SerializationError: It cannot be.
@@ -71,11 +72,11 @@ def pack(obj: object, *, copy: bool, beside: bool = True) -> Packed:
         data = b"__main__"
     if b"__main__" in data:
         buffers.clear()
-        data = _pack_by_value(obj, callback, buffers)
+        data = _pack_by_value(obj, callback, buffers, home=home)
     return Packed([data, *map(_copied, buffers)] if copy else [data, *buffers])
 
 
-def _pack_by_value(obj: object, callback: Any, buffers: list[Any]) -> bytes:
+def _pack_by_value(obj: object, callback: Any, buffers: list[Any], *, home: bool) -> bytes:
     try:
         data = _byvalue.dumps(obj, callback)
     except _byvalue.NotSimple:
@@ -87,7 +88,7 @@ def _pack_by_value(obj: object, callback: Any, buffers: list[Any]) -> bytes:
     from . import _cloud
 
     try:
-        return _cloud.dumps(obj, callback)
+        return _cloud.dumps(obj, callback, home=home)
     except Exception as error:
         from . import _culprit
 

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 _DEPTH = 8
 _OBJECTS = 2_000
 
+_OF_PROCESSES = (
+    "pass it as an argument of run_in_process or spawn_each, or in a Pool's `initargs`; items and "
+    "functions of a map cannot carry it"
+)
 _WAYS_OUT = {
     "_thread": "locks belong to one process: use a `multiprocessing` one with run_in_process, "
     "spawn_each or `initargs`, or create it inside the function",
@@ -23,8 +27,8 @@ _WAYS_OUT = {
     "socket": "open it inside the function, or once for each worker in a Pool's `initializer`",
     "generator": "pass a list of what it yields",
     "_contextvars": "read it in the caller and pass its value",
-    "multiprocessing": "pass it as an argument of run_in_process or spawn_each, or in a Pool's "
-    "`initargs`; items of a map cannot carry it",
+    "_multiprocessing": _OF_PROCESSES,
+    "multiprocessing": _OF_PROCESSES,
 }
 _ELSE = "create it inside the function, or once for each worker in a Pool's `initializer`"
 

@@ -100,7 +100,9 @@ def run_there(
         try:
             item = _unpacked(value)
             result = _functions[key](*item) if star else _functions[key](item)
-            results.append(result if type(result) in SCALARS else _codec.pack(result, copy=False))
+            results.append(
+                result if type(result) in SCALARS else _codec.pack(result, copy=False, home=True)
+            )
         except BaseException as error:
             tidy = _tidy(error)
             fatal = isinstance(tidy, (SystemExit, KeyboardInterrupt))

@@ -8,7 +8,7 @@ not fit, and fails as a whole where one attribute cannot be carried.
 from __future__ import annotations
 
 import sys
-from types import CodeType, FunctionType, TracebackType
+from types import FunctionType, TracebackType
 
 from . import _codec
 from ._errors import RemoteError
@@ -64,7 +64,7 @@ def _body(error: BaseException) -> tuple[str, Any]:
 
 def _packed(value: object) -> bytes | None:
     try:
-        return b"".join(_codec.pack(value, copy=False, beside=False).parts)
+        return b"".join(_codec.pack(value, copy=False, beside=False, home=True).parts)
     except Exception:
         return None
 
@@ -154,8 +154,20 @@ def _checked(error: Any) -> BaseException:
     return error
 
 
-def _stub() -> Any:
-    return sys._getframe()
+_stub = lambda: sys._getframe()  # noqa: E731, PLW0108 -- on one line, so that all of it is that line
+
+
+def _line_table(units: int) -> bytes:
+    """A location table that says: all on the first line, in columns nobody knows.
+
+    The format is in CPython's `InternalDocs/code_objects.md`: entries of kind 13 for up to eight code
+    units each, and no change of line. Without it, marks would be printed below the wrong words.
+    """
+    entries = [0x80 | 13 << 3 | min(8, units - at) - 1 for at in range(0, units, 8)]
+    return b"".join(bytes((entry, 0)) for entry in entries)
+
+
+_LINE_TABLE = _line_table(len(_stub.__code__.co_code) // 2)
 
 
 def _traceback(frames: Sequence[tuple[str, str, int]]) -> TracebackType | None:
@@ -165,17 +177,16 @@ def _traceback(frames: Sequence[tuple[str, str, int]]) -> TracebackType | None:
     original; jinja2 and tblib do likewise.
     """
     traceback = None
-    base: CodeType = _stub.__code__
     for filename, qualname, line in reversed(frames):
-        code = base.replace(
+        code = _stub.__code__.replace(
             co_filename=filename,
             co_name=qualname.rpartition(".")[2],
             co_qualname=qualname,
             co_firstlineno=max(line, 1),
+            co_linetable=_LINE_TABLE,
         )
         frame = FunctionType(code, {"sys": sys, "__name__": "parmap.remote"})()
-        # Instruction -1: there is no position within the line, so no misleading marks are printed.
-        traceback = TracebackType(traceback, frame, -1, max(line, 1))
+        traceback = TracebackType(traceback, frame, frame.f_lasti, max(line, 1))
     return traceback
 
 

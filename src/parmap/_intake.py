@@ -48,16 +48,20 @@ class Intake:
 
         What the input raises is kept in `error`, what cannot be serialised in `refused`.
         """
-        run: Sequence[Any] = []
+        run: Any = []
         ended = True
         try:
             if self._source is None:
                 self._source = self._open()
-            if self._bulk:
-                run = self._read_bulk(count)
-                ended = len(run) < count or self._read + len(run) == self.total
+            if self._bulk and not self._several and type(self._iterables[0]) is range:
+                run = self._iterables[0][self._read : self._read + count]
+            elif self._bulk:
+                self._read_bulk(self._source, count, run)
             else:
-                ended = self._read_singly(count, run)
+                self._read_singly(self._source, count, run)
+            # A container is known to have ended without another look, but for `strict`, which takes one.
+            known = self._bulk and not self._strict and self._read + len(run) == self.total
+            ended = known or len(run) < count
         except Exception as error:
             self.error = error
         if len(run):
@@ -72,27 +76,27 @@ class Intake:
             return zip(*self._iterables, strict=self._strict)
         return iter(self._iterables[0])
 
-    def _read_bulk(self, count: int) -> Sequence[Any]:
-        assert self._source is not None
-        if not self._several and type(self._iterables[0]) is range:
-            return self._iterables[0][self._read : self._read + count]
-        batch = list(islice(self._source, count))
-        if not self._packing or SCALARS.issuperset(map(type, batch)):
-            return batch
-        return [self._packed(item, self._read + at, copy=False) for at, item in enumerate(batch)]
+    def _read_bulk(self, source: Iterator[Any], count: int, run: list[Any]) -> None:
+        batch: list[Any] = []
+        try:
+            batch.extend(islice(source, count))
+        finally:  # where `strict` finds fault, what was read before that still counts
+            if not self._packing or SCALARS.issuperset(map(type, batch)):
+                run.extend(batch)
+            else:
+                run.extend(
+                    self._packed(item, self._read + at, copy=False) for at, item in enumerate(batch)
+                )
 
-    def _read_singly(self, count: int, run: Any) -> bool:
-        """Read one by one into `run`; whether the input has ended."""
-        assert self._source is not None
+    def _read_singly(self, source: Iterator[Any], count: int, run: list[Any]) -> None:
         append = run.append
-        for item in islice(self._source, count):
+        for item in islice(source, count):
             if self._star:
                 item = tuple(item)  # noqa: PLW2901 -- as itertools.starmap does
             if type(item) in SCALARS or not self._packing:
                 append(item)
             else:
                 append(self._packed(item, self._read + len(run), copy=True))
-        return len(run) < count
 
     def _packed(self, item: Any, index: int, *, copy: bool) -> Any:
         if type(item) is tuple and (self._several or self._star):

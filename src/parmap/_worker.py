@@ -316,7 +316,7 @@ class Worker:
 
     def _keep(self, result: object) -> None:
         """Pack a result that is no scalar; send it now if it is large."""
-        packed = _codec.pack(result, copy=False)
+        packed = _codec.pack(result, copy=False, home=True)
         self._out.append(packed)
         self._out_plain = False
         self._out_bytes += packed.nbytes

@@ -171,13 +171,12 @@ class Program:
     def left(self, seconds: float = GONE) -> Left:
         """What is left of it; processes get so many seconds to end, after it has."""
         until = time.monotonic() + seconds
-        while (processes := self.processes()) and time.monotonic() < until:
+        # Others on this machine use /dev/shm, too, for moments: only what stays counts.
+        shared = _shared() - self._shared
+        while ((processes := self.processes()) or shared) and time.monotonic() < until:
             time.sleep(NAP)
-        return Left(
-            processes,
-            {entry.name for entry in self.temporary.iterdir()},
-            _shared() - self._shared,
-        )
+            shared &= _shared()
+        return Left(processes, {entry.name for entry in self.temporary.iterdir()}, shared)
 
     def _said(self) -> str:
         return f"--- stdout\n{self.out}\n--- stderr\n{self.err}\n--- left\n{self.processes()}"

@@ -28,9 +28,10 @@ CALLS = {
     "each": "parmap.spawn_each(work, range(2))",
     "each spawn": "parmap.spawn_each(work, range(2), start_method='spawn')",
     "each fork": "parmap.spawn_each(work, range(2), start_method='fork')",
-    "process": "threading.Thread(target=parmap.run_in_process, args=(work, 0)).start(); parmap.run_in_process(work, 1)",
+    "process": "threading.Thread(target=parmap.run_in_process, args=(work, 0), daemon=True).start(); parmap.run_in_process(work, 1)",
     "objects": "event = multiprocessing.Event(); parmap.spawn_each(lambda x, _: work(x), range(2), [event] * 2)",
     "submit": "pool = parmap.Pool(2); [f.result() for f in [pool.submit(work, i) for i in range(2)]]",
+    "submit with": "\nwith parmap.Pool(2) as pool: [f.result() for f in [pool.submit(work, i) for i in range(2)]]",
     "pool spawn": "pool = parmap.Pool(2, start_method='spawn'); parmap.parallel_map(work, range(2), executor=pool)",
     "pool fork": "pool = parmap.Pool(2, start_method='fork'); parmap.parallel_map(work, range(2), executor=pool)",
 }

@@ -43,9 +43,9 @@ class History:
         self.plan.check()
         return self
 
-    def begin(self, *chunks, ended=True):
+    def begin(self, *chunks, ended=True, read=1):
         """Get the call going: one busy worker for each of these numbers of items."""
-        self.then(Tick(0.0), Read(1))
+        self.then(Tick(0.0), Read(self.plan.rules.chunksize or read))
         first = 0
         for worker, count in enumerate(chunks):
             self.plan.handle(InputRead(0.0, count, ended=ended and worker == len(chunks) - 1))
@@ -299,6 +299,98 @@ def test_a_silent_worker_is_asked_though_its_items_seem_cheap():
     assert history.plan.deadline == SLICE
     history.then(Tick(SLICE), AskBack(1))
     assert history.plan.deadline == INFINITY
+
+
+def test_two_items_known_to_be_cheap_go_to_one_worker_in_one_message():
+    (
+        History(workers=2, known=(1e-6, 100))
+        .then(Tick(0.0), Read(800))
+        .then(InputRead(0.0, 2, ended=True), StartWorker(0))
+        .then(WorkerReady(0.0, 0), Send(0, 0, 2))
+        .then(ItemsDone(0.001, 0, 0, 2, 2e-6), Finish())
+    )
+
+
+def test_what_was_cheap_in_a_former_call_and_is_dear_now_is_shared_out():
+    history = History(workers=2, known=(1e-6, 100))
+    history.then(Tick(0.0), Read(800))
+    history.then(InputRead(0.0, 3, ended=True), StartWorker(0))
+    history.then(WorkerReady(1.0, 0), Send(0, 0, 3))
+    assert history.plan.deadline == 1.0 + SLICE
+    history.then(Tick(1.0 + SLICE), StartWorker(1))
+    assert history.plan.deadline == INFINITY
+    history.then(WorkerReady(1.1, 1), AskBack(0))
+    history.then(GaveBack(1.1, 0, [(1, 3)]), Send(1, 1, 3))
+
+
+def test_a_worker_that_says_something_now_and_then_gets_no_second_one_early():
+    history = History(workers=2, known=(1e-6, 100))
+    history.then(Tick(0.0), Read(800))
+    history.then(InputRead(0.0, 3, ended=True), StartWorker(0))
+    history.then(WorkerReady(0.0, 0), Send(0, 0, 3))
+    history.then(ItemsDone(0.01, 0, 0, 1, 0.01))
+    assert history.plan.deadline == 0.01 + SLICE
+    history.then(Tick(0.01 + SLICE), StartWorker(1))
+
+
+def test_nobody_is_started_to_help_with_a_last_item():
+    history = History(workers=2, known=(1e-6, 100))
+    history.then(Tick(0.0), Read(800))
+    history.then(InputRead(0.0, 1, ended=True), StartWorker(0))
+    history.then(WorkerReady(0.0, 0), Send(0, 0, 1))
+    assert history.plan.deadline == INFINITY
+
+
+def test_items_known_to_be_dear_go_one_by_one():
+    (
+        History(workers=2, known=(1.0, 100))
+        .then(Tick(0.0), Read(1))
+        .then(InputRead(0.0, 1, ended=False), StartWorker(0), Read(1))
+        .then(InputRead(0.0, 1, ended=True), StartWorker(1))
+    )
+
+
+def test_a_call_tells_what_it_has_learned():
+    assert Plan(Rules(workers=1)).pace.learned is None
+    assert Plan(Rules(workers=1, known=(0.5, 3))).pace.learned == (0.5, 3)
+    history = History(workers=1, chunksize=2).begin(2)
+    history.then(ItemsDone(1.0, 0, 0, 2, 1.0), Finish())
+    assert history.plan.pace.learned == (0.5, 2)
+
+
+def test_an_explicit_chunksize_holds_from_the_first_message_on():
+    (
+        History(workers=2, chunksize=3)
+        .then(Tick(0.0), Read(3))
+        .then(InputRead(0.0, 3, ended=False), StartWorker(0), Read(3))
+        .then(InputRead(0.0, 3, ended=False), StartWorker(1))
+        .then(WorkerReady(0.0, 0), Send(0, 0, 3))
+        .then(WorkerReady(0.0, 1), Send(1, 3, 6))
+    )
+
+
+def test_what_one_chunk_holds_starts_one_worker():
+    (
+        History(workers=4, chunksize=10)
+        .then(Tick(0.0), Read(10))
+        .then(InputRead(0.0, 7, ended=True), StartWorker(0))
+        .then(WorkerReady(0.0, 0), Send(0, 0, 7))
+    )
+
+
+def test_workers_that_may_not_run_a_whole_chunk_are_started_all_at_once():
+    (
+        History(workers=3, chunksize=5, tasks_per_worker=1)
+        .then(Tick(0.0), Read(5))
+        .then(InputRead(0.0, 2, ended=True), StartWorker(0), StartWorker(1))
+    )
+
+
+def test_room_is_made_once_for_a_suspect():
+    """While others, of whom nobody wants anything, could be sent more ahead if there were more."""
+    history = History(workers=3, retries=1, known=(1e-6, 1)).begin(1, 1, 1, ended=True, read=8)
+    history.then(WorkerGone(0.1, 0, 0, "died"), StartWorker(3))
+    history.then(WorkerGone(0.1, 3, None, "no start"), StartWorker(4))
 
 
 def test_a_worker_has_run_all_it_may():

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from parmap._plan._call import Rules
 from parmap._plan._crew import INFINITY
 from parmap._plan._vocabulary import Tick
-from tests.plan.world import Item, World, need
+from tests.plan.world import KNOWN, Item, World, need
 
 rules_of_calls = st.fixed_dictionaries(
     {
@@ -25,6 +25,7 @@ rules_of_calls = st.fixed_dictionaries(
         "item_timeout": st.sampled_from([None, None, 0.05, 2.0]),
         "tasks_per_worker": st.sampled_from([None, None, 1, 3]),
         "keep_idle": st.booleans(),
+        "known": st.sampled_from([None, None, *KNOWN]),
     }
 )
 deliveries = st.sampled_from([("whole", None), ("ordered", 1), ("ordered", 4), ("unordered", 2)])

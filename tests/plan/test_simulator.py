@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from parmap._plan._chunks import SLICE
 from tests.plan.simulator import in_order, simulate, workloads
 
 WORKLOADS = workloads()
@@ -46,6 +47,35 @@ def test_tiny_items_travel_in_few_messages():
 def test_a_large_chunk_is_shared_out_when_the_others_idle():
     result = simulate([0.01] * 1_000, 2, chunksize=1_000)
     assert result.ratio < 1.05
+
+
+@pytest.mark.parametrize("workers", [2, 8])
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_what_a_former_call_has_learned_helps_or_does_little_harm(name, workers):
+    costs = WORKLOADS[name]
+    best = max(sum(costs) / workers, in_order(costs, workers))
+    usual = sum(costs) / len(costs)
+    assert simulate(costs, workers, known=(usual, 100)).makespan <= 1.05 * best
+    for known in ((1e-6, 10_000), (1e-5, 1_000), (0.5, 1)):  # misleading
+        assert simulate(costs, workers, known=known).makespan <= 1.1 * best + 3 * SLICE
+
+
+def test_a_few_items_known_to_be_cheap_go_to_one_worker_in_one_message():
+    result = simulate([1e-6] * 50, 4, known=(1e-6, 10_000))
+    assert (len(result.workers), result.messages) == (1, 2)
+
+
+@pytest.mark.parametrize("cost", [0.001, 0.003, 0.01, 0.1])
+def test_a_few_items_that_were_cheap_and_are_dear_are_shared_out_all_the_same(cost):
+    result = simulate([cost] * 100, 4, known=(1e-6, 10_000))
+    assert len(result.workers) == 4
+    # Until somebody helps, one worker is silent for a while; some items then begin late.
+    assert result.makespan <= 100 * cost / 4 + cost + 2 * SLICE
+
+
+def test_workers_that_may_run_one_item_each_are_started_at_once():
+    result = simulate([0.01] * 40, 8, chunksize=5, tasks_per_worker=1)
+    assert result.ratio < 1.15
 
 
 @pytest.mark.timeout(600)

@@ -21,7 +21,8 @@ from __future__ import annotations
 import sys
 from random import Random
 
-from parmap._plan._call import FUTILE, PATIENCE, Plan, Rules
+from parmap._plan._call import AHEAD, FUTILE, PATIENCE, Plan, Rules
+from parmap._plan._chunks import SLICE
 from parmap._plan._crew import INFINITY
 from parmap._plan._vocabulary import (
     GaveBack,
@@ -92,6 +93,8 @@ class Worker:
         self.looked = 0
         self.overdue = None
         self.handled = 0  # sent and not given back
+        self.news = 0.0  # when it was sent something while it had nothing, or last said something
+        self.bare = False  # was asked for what it has not begun: no use to ask again
 
     @property
     def live(self):
@@ -197,18 +200,21 @@ class World:
         indices = worker.held & set(range(event.first, event.stop)) if worker else set()
         if indices:
             worker.held -= indices
+            worker.news = self.now
             self.done |= indices
             self.futile_deaths = 0
 
     def _see_itemfailed(self, event):
         if event.worker is None:
-            holders = [w for w in self.crew if event.index in w.held]
-            place = holders[0].held if holders else self.free
+            worker = next((w for w in self.crew if event.index in w.held), None)
+            place = worker.held if worker else self.free
         else:
             worker = self._member(event.worker)
             place = worker.held if worker else set()
         if event.index in place:
             place.discard(event.index)
+            if worker:
+                worker.news = self.now
             self.futile_deaths = 0
             self.fail(event.index, event.error, again=event.again, fatal=event.fatal)
 
@@ -218,6 +224,7 @@ class World:
             back = {i for span in event.spans for i in range(*span)} & worker.held
             worker.held -= back
             worker.handled -= len(back)
+            worker.bare = not back
             self.put_back(back, worker)
 
     def _see_taken(self, event):
@@ -280,6 +287,8 @@ class World:
     @property
     def may_read(self):
         window = self.rules.window
+        if window is None and self.rules.delivery != "whole":
+            window = AHEAD * self.rules.workers * self.plan.pace.size(None, self.rules.workers)
         room = window is None or self.read - self.taken < window
         return room and not self.ended and self.doom is None
 
@@ -352,6 +361,8 @@ class World:
         fixed = self.rules.chunksize
         need(fixed is None or len(indices) <= fixed, "the chunk is too large")
         worker.handled += len(indices)
+        worker.news = worker.news if worker.held else self.now
+        worker.bare = False
         most = self.rules.tasks_per_worker
         need(most is None or worker.handled <= most, "more than a worker may have")
         worker.held.update(indices)
@@ -364,6 +375,7 @@ class World:
         need(worker is not None and worker.stage == "up", "the wrong worker is asked")
         need(len(worker.held) > 1, "asked for what it is at")
         worker.asked += 1
+        worker.bare = True
 
     def _do_look(self, command):
         worker = self._member(command.worker)
@@ -424,13 +436,20 @@ class World:
         if idle:
             need(not self.free, "a worker idles while items wait")
             need(not self.suspects or self.may_read, "a worker idles while a suspect waits")
-        wanted = len(self.free) + len(self.suspects) > coming and not idle
-        low = any(w.stage == "up" and len(w.held) == 1 and w.queue == [] for w in self.crew)
-        need(full or not wanted or low or not self.free, "a worker should be started")
+        wanted = len(self.free) > coming * self.first_message() and not idle
+        need(full or not wanted, "a worker should be started")
+        # While somebody may be sent more ahead, and there is more to read, a suspect has to wait.
+        ahead = any(w.stage == "up" and w.held and not (w.alone or w.leaving) for w in self.crew)
+        ahead = ahead and self.may_read and self.plan.pace.cheap
+        waits = len(self.suspects) > coming and not (idle or ahead)
+        need(full or not waits, "a worker should be started for a suspect")
         need(
-            not (idle or not full) or self.asked_for or not self.may_read or low or wanted,
+            not (idle or not full) or self.asked_for or not self.may_read or wanted or waits,
             "reads too little",
         )
+        if self.doom is None and (idle or not (full or coming)):
+            self.check_the_silent_are_helped()
+        wanted = len(self.free) + len(self.suspects) > coming and not idle
         if self.doom is not None and full and not (idle or coming):
             useless = [w for w in self.crew if w.held and min(w.held) > self.doom[0]]
             doomed = any(worker.stage == "doomed" for worker in self.crew)
@@ -438,6 +457,22 @@ class World:
         for worker in self.crew:
             spent = worker.leaving or worker.handled == self.rules.tasks_per_worker
             need(not (worker.stage == "up" and spent and not worker.held), "an idle worker stays")
+
+    def first_message(self):
+        """How many items a worker that is started will take at once, as far as anybody knows."""
+        left = len(self.free) if self.ended else None
+        size = self.plan.pace.size(left, self.rules.workers)
+        return min(size, self.rules.tasks_per_worker or size)
+
+    def check_the_silent_are_helped(self):
+        """Who holds most and says nothing is asked, or somebody is started who can ask."""
+        if self.free or self.suspects or self.may_read:
+            return
+        givers = [w for w in self.crew if w.stage == "up" and len(w.held) > 1 and not w.bare]
+        most = max((len(worker.held) for worker in givers), default=0)
+        fullest = [worker for worker in givers if len(worker.held) == most]
+        latest = max((worker.news + SLICE for worker in fullest), default=INFINITY)
+        need(self.plan.deadline <= latest, "nobody helps a silent worker")
 
     def check_delivery(self):
         ready = self.done | self.kept.keys()
@@ -702,6 +737,10 @@ class Seeded(World):
         need(got[0] == expected, f"ends with {got}; serial code fails at {expected}")
 
 
+#: What a former call may have learned, right or wrong: nothing costs anything, tiny, cheap, dear.
+KNOWN = [(0.0, 1), (0.0, 100), (1e-6, 1), (1e-6, 10_000), (1e-5, 10), (0.001, 20), (0.5, 1)]
+
+
 def draw(random):
     """Rules and items; whether anything may come from outside too."""
     ambient = random.random() < 0.6
@@ -721,6 +760,7 @@ def draw(random):
         tasks_per_worker=random.choice([1, 2, 3, 7]) if random.random() < 0.25 else None,
         delivery=delivery,
         keep_idle=random.random() < 0.7,
+        known=random.choice(KNOWN) if random.random() < 0.4 else None,
     )
     faults = random.choice([0.0, 0.02, 0.1, 0.4])
     costs = random.choice([(0.0,), (0.001,), (0.0001, 0.01), (0.001, 0.1, 3.0)])

@@ -404,6 +404,7 @@ class Plan:
         """Do the next thing that gives a worker something to do; False when there is nothing."""
         # A worker must be idle for a suspect that has waited long enough.
         ahead = self.pace.cheap and not self._impatient(now)
+        ahead = ahead and bool(self.waiting.count or self._can_read)
         hungry = self.crew.hungry(ahead=ahead)
         if hungry is not None:
             return self._feed(hungry, now)
@@ -420,9 +421,10 @@ class Plan:
         self._out.append(StartWorker(self.crew.enlist(self.rules.tasks_per_worker).number))
 
     def _chunk(self) -> int:
-        """How many items the next message takes."""
+        """How many items the next message to a worker with its life ahead takes."""
         left = None if self.total is None else self.waiting.count
-        return self.pace.size(left, self.rules.workers)
+        size = self.pace.size(left, self.rules.workers)
+        return min(size, self.rules.tasks_per_worker or size)
 
     def _feed(self, member: Member, now: float) -> bool:
         others = self.waiting.count or self._can_read

@@ -1,0 +1,192 @@
+"""Objects to bytes and back; and what travels without cloudpickle does the same as with it."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os.path
+import pickle
+import types
+
+import cloudpickle
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parmap import SerializationError, _byvalue, _codec
+from parmap._codec import SCALARS, Packed, bundle, pack, unbundle, unpack
+
+from ..contract.common import Point, same, scalars, values
+
+
+def views(parts):
+    return [memoryview(part) for part in parts]
+
+
+def again(value, **options):
+    return unpack(views(pack(value, copy=True, **options).parts))
+
+
+@settings(max_examples=150)
+@given(values, st.booleans(), st.booleans())
+def test_pack_and_unpack(value, copy, beside):
+    packed = pack(value, copy=copy, beside=beside)
+    assert same(unpack(views(packed.parts)), value)
+    assert packed.nbytes == sum(map(len, packed.parts))
+
+
+@settings(max_examples=100)
+@given(st.lists(st.one_of(scalars, values.map(lambda value: pack(value, copy=True))), max_size=12))
+def test_bundle_and_unbundle(given_values):
+    parcels, parts = bundle(given_values)
+    parcels = pickle.loads(pickle.dumps(parcels))
+    got = unbundle(parcels, views(parts))
+    assert len(got) == len(given_values)
+    for one, other in zip(got, given_values, strict=True):
+        assert (type(one) is Packed) == (type(other) is Packed)
+        if type(one) is Packed:
+            assert same(unpack(views(one.parts)), unpack(views(other.parts)))
+        else:
+            assert same(one, other)
+
+
+@given(st.integers(0, 20), st.integers(1, 3))
+def test_ranges_travel_as_such(count, step):
+    parcels, parts = bundle(range(0, count * step, step))
+    assert list(unbundle(parcels, views(parts))) == list(range(0, count * step, step))
+
+
+def test_large_buffers_are_parts_of_their_own(np):
+    array = np.arange(1 << 18)
+    packed = pack(array, copy=False)
+    assert len(packed.parts) == 2
+    assert len(packed.parts[0]) < 1000
+    got = unpack(views(pack((array, array[:10]), copy=True).parts))
+    np.testing.assert_array_equal(got[0], array)
+    assert got[0].flags.writeable
+    assert len(pack(array, copy=True, beside=False).parts) == 1
+    mixed = [1, pack(array, copy=True), 2, pack([3], copy=True)]
+    parcels, parts = bundle(mixed)
+    one, two, three, four = unbundle(parcels, views(parts))
+    assert (one, three, unpack(views(four.parts))) == (1, 2, [3])
+    np.testing.assert_array_equal(unpack(views(two.parts)), array)
+
+
+def test_a_copy_is_one(np):
+    array = np.zeros(1 << 18)
+    copied = pack(array, copy=True)
+    array[:] = 1
+    assert unpack(views(copied.parts)).sum() == 0
+
+
+def test_scalars_are_immutable_builtins():
+    assert all(kind.__module__ == "builtins" for kind in SCALARS)
+    assert not SCALARS & {list, dict, set, tuple, bytearray}
+
+
+class Refuses:
+    def __reduce__(self):
+        raise RuntimeError("never")
+
+
+def test_what_cannot_be_packed():
+    with pytest.raises(SerializationError, match="never"):
+        pack([Refuses()], copy=True)
+
+
+# --- functions of __main__ ----------------------------------------------------------------------------
+
+SOURCE = """
+import math, os.path, functools
+N = 3
+table = {"a": 1}
+def simple(x): return x + N
+def closure(n):
+    def inner(x, *, y=2): return x * n + y
+    return inner
+closed = closure(5)
+def default(x, y=[1], *, z=4): return x, y, z
+def recursive(x): return 1 if x <= 1 else x * recursive(x - 1)
+def even(x): return x == 0 or odd(x - 1)
+def odd(x): return x != 0 and even(x - 1)
+def modules(x): return math.sqrt(x), os.path.join("a", str(x))
+def comprehension(x): return [table.get(k, y + N) for y in range(x) for k in "ab"]
+def generator(x): return list(y * N for y in range(x))
+def lambdas(x): return (lambda y: y + N)(x)
+nested = lambda x: (lambda: x + N)()
+def annotated(x: int) -> str: return str(x)
+def documented(x):
+    "Documented."
+    return documented.__doc__, documented.__name__, documented.__qualname__, documented.__module__
+def attributed(x): return attributed.mark + x
+attributed.mark = 7
+def builtin(x): return len(str(x)), max(x, 2)
+partial = functools.partial(default, z=9)
+def raising(x):
+    try: raise KeyError(x)
+    except KeyError as error: return error.args
+"""
+NAMES = (
+    "simple", "closed", "default", "recursive", "even", "modules", "comprehension", "generator",
+    "lambdas", "nested", "annotated", "documented", "attributed", "builtin", "partial", "raising",
+)  # fmt: skip
+
+
+@pytest.fixture
+def space(monkeypatch):
+    """The functions of a program."""
+    import sys
+
+    module = types.ModuleType("__main__")
+    exec(compile(SOURCE, "program.py", "exec"), module.__dict__)
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    return module
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_by_value_does_what_cloudpickle_does(space, name):
+    func = getattr(space, name)
+    with_cloudpickle = pickle.loads(cloudpickle.dumps(func))
+    for other in (with_cloudpickle, again(func)):
+        assert [other(x) for x in range(4)] == [func(x) for x in range(4)]
+    try:
+        data = _byvalue.dumps(func, None)
+    except _byvalue.NotSimple:
+        return  # which is always allowed
+    assert [pickle.loads(data)(x) for x in range(4)] == [func(x) for x in range(4)]
+
+
+@pytest.mark.parametrize("name", ["simple", "closed", "recursive", "modules", "comprehension"])
+def test_the_simple_ones_take_the_short_way(space, name):
+    assert _byvalue.dumps(getattr(space, name), None)
+
+
+def test_globals_are_shared_by_functions_that_travel_together(space):
+    exec("count = [0]\ndef up(x): count[0] += 1\ndef get(x): return count[0]", space.__dict__)
+    up, get = again((space.up, space.get))
+    up(0)
+    assert get(0) == 1
+    assert space.count == [0]
+
+
+def test_classes_of_main_come_back_as_themselves(space):
+    exec("class C:\n    def __init__(self, x): self.x = x", space.__dict__)
+    made = again(space.C(3))
+    assert type(made) is space.C
+    assert made.x == 3
+
+
+def test_ordinary_functions_travel_by_name():
+    assert again(math.sqrt) is math.sqrt
+    assert again(os.path.join) is os.path.join
+    assert again(Point) is Point
+    assert len(pack(views, copy=True).parts[0]) < 100
+
+
+@functools.cache
+def cached(x):
+    return x
+
+
+def test_importable_caches_travel_by_name():
+    assert again(cached) is cached

@@ -1,0 +1,69 @@
+"""Imports go from a higher rank to a lower one only, and never to the package's own `__init__`."""
+
+from __future__ import annotations
+
+import ast
+import pathlib
+
+import pytest
+
+import parmap
+
+PACKAGE = pathlib.Path(parmap.__file__).parent
+
+#: Rank by rank, from what knows nothing of the rest to what users see.
+RANKS = (
+    "_ambience _byvalue _cpus _errors _identity _launch _memory _plan _plan._chunks _plan._spans _plan._vocabulary _progress _wire",
+    "_cell _channel _cloud _options _plan._crew _serialization",
+    "_culprit _plan._call _signatures",
+    "_codec",
+    "_failure _intake",
+    "_drive _worker",
+    "_async _process _server",
+    "_link",
+    "_executors _stock",
+    "_loop",
+    "_pool",
+)
+RANK = {name: rank for rank, names in enumerate(RANKS) for name in names.split()}
+PURE = {"__future__", "bisect", "heapq", "collections", "collections.abc", "enum", "typing", "math"}
+
+
+def name_of(path):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__") or "__init__"
+
+
+def imports(path):
+    """What a module imports, wherever in it: ("own", module) or ("foreign", module)."""
+    package = name_of(path).split(".")[:-1] if path.name != "__init__.py" else name_of(path).split(".")
+    package = [] if package == ["__init__"] else package
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (("foreign", alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.level == 0:
+                yield "foreign", node.module
+                continue
+            base = package[: len(package) - node.level + 1]
+            if node.module:
+                yield "own", ".".join([*base, node.module])
+            else:
+                yield from (("own", ".".join([*base, alias.name])) for alias in node.names)
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def test_every_module_has_a_rank():
+    assert {name_of(path) for path in MODULES} == RANK.keys()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_go_down(path):
+    for kind, imported in imports(path):
+        if kind == "own":
+            assert RANK[imported] < RANK[name_of(path)], f"{name_of(path)} imports {imported}"
+        else:
+            assert imported.partition(".")[0] != "parmap"
+            assert not name_of(path).startswith("_plan") or imported in PURE
