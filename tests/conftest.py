@@ -241,7 +241,9 @@ class Program:
     def __init__(self, folder) -> None:
         self.folder = folder
 
-    def run(self, source, *, how="script", flags=("-W", "error"), fails=False, env=None, timeout=PROGRAM):
+    def run(
+        self, source, *, how="script", flags=("-W", "error"), fails=False, env=None, timeout=PROGRAM
+    ):
         """Run a program as "script", "-c", "-m" or "stdin"; answers what it printed."""
         source = textwrap.dedent(source)
         given = None
@@ -265,7 +267,9 @@ class Program:
         )
         self.stdout, self.stderr, self.returncode = done.stdout, done.stderr, done.returncode
         if not fails:
-            assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+            assert done.returncode == 0, (
+                f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+            )
             assert done.stderr == "", done.stderr
         return done.stdout
 

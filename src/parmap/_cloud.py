@@ -69,8 +69,9 @@ class _Pickler(cloudpickle.Pickler):
             return self._reduce_class(obj)
         if type(obj) is _CACHED and _not_importable(obj):
             # The cache itself stays behind: each worker fills its own.
-            parameters = obj.cache_parameters()
-            return _cached, (parameters["maxsize"], parameters["typed"], obj.__wrapped__)
+            cached: Any = obj
+            parameters = cached.cache_parameters()
+            return _cached, (parameters["maxsize"], parameters["typed"], cached.__wrapped__)
         if type(obj) is FunctionType and obj.__code__ is _DISPATCHER_CODE and _not_importable(obj):
             registry = dict(obj.registry)  # type: ignore[attr-defined]
             return _dispatcher, (registry.pop(object), registry)

@@ -44,7 +44,7 @@ def available_cpus() -> int:
     asked = _asked_for()
     if asked is not None:
         return asked
-    counts = []
+    counts: list[int] = []
     if sys.platform != "win32" and hasattr(os, "sched_getaffinity"):
         try:
             counts.append(len(os.sched_getaffinity(0)))  # never more than there are

@@ -70,7 +70,9 @@ values = st.one_of(
     hashable,
     st.recursive(
         hashable,
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=2)
+        ),
         max_leaves=5,
     ),
     st.binary(max_size=4).map(bytearray),
@@ -102,7 +104,9 @@ def same(one, other):
     if type(one) is not type(other):
         return False
     if isinstance(one, float):
-        return one == other and math.copysign(1, one) == math.copysign(1, other) or (one != one and other != other)
+        return (one == other and math.copysign(1, one) == math.copysign(1, other)) or (
+            one != one and other != other
+        )
     if isinstance(one, complex):
         return same(one.real, other.real) and same(one.imag, other.imag)
     if isinstance(one, (list, tuple)):

@@ -117,7 +117,11 @@ def check_kept(func, make, got):
 @given(tasks(), workers, chunksizes)
 def test_processes(task, size, chunksize):
     func, make = task
-    check(func, make, outcome(lambda: parallel_map(func, make(), max_workers=size, chunksize=chunksize)))
+    check(
+        func,
+        make,
+        outcome(lambda: parallel_map(func, make(), max_workers=size, chunksize=chunksize)),
+    )
 
 
 @settings(max_examples=80)
@@ -151,7 +155,11 @@ class FailsAnew(Fails):
         if key in self.errors:
             error = ERRORS[self.errors[key]]
             raised = error.__reduce__()
-            made = CustomError(error.code, extra=error.extra) if type(error) is CustomError else raised[0](*raised[1])
+            made = (
+                CustomError(error.code, extra=error.extra)
+                if type(error) is CustomError
+                else raised[0](*raised[1])
+            )
             raise made
         return super().__call__(*args)
 
@@ -260,7 +268,11 @@ def test_unequal_lengths(lists, strict, kinds, chunksize, executor):
         assert str(got[1]) == str(expected[1])
     lazily = outcome(lambda: list(parallel_imap(together, *make(), **options)))
     assert lazily[0] == expected[0]
-    assert str(lazily[1]) == str(expected[1]) if lazily[0] == "raised" else same(lazily[1], expected[1])
+    assert (
+        str(lazily[1]) == str(expected[1])
+        if lazily[0] == "raised"
+        else same(lazily[1], expected[1])
+    )
 
 
 @settings(max_examples=60)
@@ -327,6 +339,7 @@ def test_a_length_that_lies():
             return 2
 
     assert parallel_map(str, Liar([1, 2, 3, 4])) == ["1", "2", "3", "4"]
+
     class Braggart(Liar):
         def __len__(self):
             return 9
@@ -393,7 +406,9 @@ def test_odd_items_and_results(cls, executor):
     assert [type(one) for one in got] == [cls] * 5
 
 
-@pytest.mark.parametrize("value", [b"\0", None, (), StopIteration, Exception("e"), NotImplemented, ...])
+@pytest.mark.parametrize(
+    "value", [b"\0", None, (), StopIteration, Exception("e"), NotImplemented, ...]
+)
 def test_no_value_is_special(value):
     got = parallel_map(same_thing, [value] * 5)
     assert [repr(one) for one in got] == [repr(value)] * 5
@@ -416,7 +431,10 @@ def test_subclasses_of_scalars():
 
 
 def test_arrays(np):
-    items = [np.arange(n, dtype=float).reshape(-1, 1) * np.nan if n == 3 else np.arange(n) for n in range(8)]
+    items = [
+        np.arange(n, dtype=float).reshape(-1, 1) * np.nan if n == 3 else np.arange(n)
+        for n in range(8)
+    ]
     for chunksize in (None, 1, 3):
         got = parallel_map(kind, items, chunksize=chunksize)
         for (cls, array), item in zip(got, items, strict=True):

@@ -224,7 +224,24 @@ def test_builtin_errors(error):
     assert type(again) is type(error)
     assert again.args == error.args
     assert str(again) == str(error)
-    for name in ("errno", "filename", "filename2", "strerror", "object", "start", "reason", "lineno", "name", "path", "returncode", "stdout", "doc", "pos", "index", "signal"):
+    for name in (
+        "errno",
+        "filename",
+        "filename2",
+        "strerror",
+        "object",
+        "start",
+        "reason",
+        "lineno",
+        "name",
+        "path",
+        "returncode",
+        "stdout",
+        "doc",
+        "pos",
+        "index",
+        "signal",
+    ):
         if hasattr(error, name) and not callable(getattr(error, name)):
             assert getattr(again, name) == getattr(error, name), name
 
@@ -248,7 +265,9 @@ def test_groups():
         try:
             raise KeyError("inside")
         except KeyError as error:
-            raise ExceptionGroup("several", [error, ValueError(2), ExceptionGroup("in", [TypeError(3)])])
+            raise ExceptionGroup(
+                "several", [error, ValueError(2), ExceptionGroup("in", [TypeError(3)])]
+            )
 
     error = caught(fail)
     assert type(error) is ExceptionGroup
@@ -286,7 +305,7 @@ def test_remote_frames(call):
     assert frames[-1].line == 'raise ValueError("deep")  # the line to be seen'
     assert frames[-1].lineno == innermost.__code__.co_firstlineno + 1
     text = "".join(traceback.format_exception(info.value))
-    assert "raise ValueError(\"deep\")  # the line to be seen" in text
+    assert 'raise ValueError("deep")  # the line to be seen' in text
     # Between the caller's line and the function's there are frames of parmap, but no worker's.
     assert not any("_worker.py" in frame.filename for frame in frames)
 

@@ -137,7 +137,9 @@ def test_the_default_read_ahead_is_bounded(chunksize):
 
 
 def test_unordered_comes_as_it_is_finished():
-    assert next(parallel_imap(sleepy_first, range(5), ordered=False, chunksize=1, max_workers=2)) != 0
+    assert (
+        next(parallel_imap(sleepy_first, range(5), ordered=False, chunksize=1, max_workers=2)) != 0
+    )
 
 
 def sleepy_first(x):
@@ -170,7 +172,9 @@ def raising(error, after):
 
 @executors
 @pytest.mark.parametrize("ordered", [True, False])
-@pytest.mark.parametrize("error", [ValueError("v"), AttributeError("a"), InputError("i"), KeyError()])
+@pytest.mark.parametrize(
+    "error", [ValueError("v"), AttributeError("a"), InputError("i"), KeyError()]
+)
 @pytest.mark.parametrize("after", [0, 1, 7])
 def test_what_the_input_raises(executor, ordered, error, after):
     results = parallel_imap(square, raising(error, after), ordered=ordered, executor=executor)
@@ -329,7 +333,9 @@ def test_bad_arguments_at_the_call():
 @pytest.mark.parametrize("ordered", [True, False])
 def test_async_for(executor, ordered):
     async def collect():
-        return [r async for r in parallel_imap(square, range(200), ordered=ordered, executor=executor)]
+        return [
+            r async for r in parallel_imap(square, range(200), ordered=ordered, executor=executor)
+        ]
 
     assert sorted(asyncio.run(collect())) == [n * n for n in range(200)]
 

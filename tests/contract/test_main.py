@@ -151,7 +151,9 @@ def test_start_methods(program, method):
     assert program.run(source) == "started\nended\n"
 
 
-@pytest.mark.parametrize("flags", [["-X", "dev", "-W", "error"], ["-O", "-W", "error"], ["-W", "error", "-I"]])
+@pytest.mark.parametrize(
+    "flags", [["-X", "dev", "-W", "error"], ["-O", "-W", "error"], ["-W", "error", "-I"]]
+)
 def test_flags(program, flags):
     assert program.run(PROGRAM.replace("EXECUTOR", "None"), flags=flags) == "started\nended\n"
 

@@ -175,3 +175,14 @@ def send_much_and_die(x: int, kind: str, size: int, delay: float, at: int = 3) -
 
     threading.Thread(target=kill, daemon=True).start()
     return value
+
+
+def work(x: int) -> tuple[int, str]:
+    """Something short, of a length and with a result that depend on the item."""
+    time.sleep(0.0002 * (x % 7))
+    return x * x, "x" * (x % 100)
+
+
+def enlist(directory: str) -> None:
+    """Say in a directory that there is this worker."""
+    open(f"{directory}/{os.getpid()}", "w").close()

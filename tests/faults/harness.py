@@ -32,6 +32,9 @@ DEADLINE = 40.0
 #: Between two looks.
 NAP = 0.02
 
+#: Whether all combinations are asked for, or those that say most.
+FULL = os.environ.get("PARMAP_FULL") == "1"
+
 _MARK = "PARMAP_TEST_MARK"
 _ROOT = Path(__file__).parents[2]
 
@@ -192,7 +195,9 @@ class Program:
         return self.out
 
 
-def run(source: str, *, code: int = 0, quiet: bool = True, seconds: float = DEADLINE, **how: Any) -> str:
+def run(
+    source: str, *, code: int = 0, quiet: bool = True, seconds: float = DEADLINE, **how: Any
+) -> str:
     """Run a program to its end and answer what it printed; assert its exit code, silence on stderr
     unless not `quiet`, and that nothing of it is left."""
     with Program(source, **how) as program:
@@ -204,6 +209,11 @@ def _shared() -> set[str]:
         return set(os.listdir("/dev/shm"))
     except OSError:
         return set()
+
+
+def most_telling(values: Sequence[Any], count: int) -> Sequence[Any]:
+    """All of them where everything is to be tried, else the first few."""
+    return values if FULL else values[:count]
 
 
 def until(condition: Callable[[], object], seconds: float = 10.0) -> bool:

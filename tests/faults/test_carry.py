@@ -190,7 +190,8 @@ class Own(BaseException):
 
 
 @pytest.mark.parametrize(
-    "error", [AttributeError, StopIteration, LookupError, KeyboardInterrupt, SystemExit, Own, TimeoutError]
+    "error",
+    [AttributeError, StopIteration, LookupError, KeyboardInterrupt, SystemExit, Own, TimeoutError],
 )
 @pytest.mark.parametrize("at", [0, 1, 5, 500])
 def test_input_raises(error: type[BaseException], at: int) -> None:
@@ -212,7 +213,7 @@ def test_input_raises(error: type[BaseException], at: int) -> None:
         return
     with pytest.raises(error, match="input") as caught:
         parallel_map(abs, Numbers())
-    assert not getattr(caught.value, "__notes__", None)
+    assert not getattr(caught.value, "__notes__", None)  # it is not an item that failed
     with pytest.raises(error, match="input"):
         parallel_map(abs, Numbers(), on_error="return")
     lazy = parallel_imap(abs, Numbers())
@@ -277,3 +278,21 @@ def test_classes_of_a_script_come_back_as_themselves() -> None:
             print(type(error) is Held, error.args, error.b)
         """
     assert run(program) == "True (3,) 4\n"
+
+
+def test_input_that_raises_is_not_read_again() -> None:
+    class Numbers:
+        raised = 0
+
+        def __iter__(self):
+            return self
+
+        def __next__(self) -> int:
+            self.raised += 1
+            raise LookupError(self.raised)
+
+    numbers = Numbers()
+    with pytest.raises(LookupError) as caught:
+        parallel_map(abs, numbers)
+    assert caught.value.args == (1,)
+    assert numbers.raised == 1

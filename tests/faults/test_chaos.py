@@ -6,20 +6,16 @@ import os
 import random
 import signal
 import threading
-import time
 
 import pytest
 
 from parmap import Pool, WorkerDied, parallel_imap, parallel_map
 
-FULL = os.environ.get("PARMAP_FULL") == "1"
+from .harness import FULL
+from .deaths import enlist, work  # where imports are cheap: each new worker repeats them
+
 ITEMS = 20_000 if FULL else 2_000
 METHODS = ("forkserver", "spawn", "fork")
-
-
-def work(x: int) -> tuple[int, str]:
-    time.sleep(0.0002 * (x % 7))
-    return x * x, "x" * (x % 100)
 
 
 class Killer:
@@ -58,20 +54,21 @@ def _is_worker(pid: int) -> bool:
     mark = f"PARMAP_TESTS_OF={os.environ['PARMAP_TESTS_OF']}".encode()
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            return pid not in (1, os.getpid()) and mark in file.read()
+            marked = mark in file.read()
+        with open(
+            f"/proc/{pid}/stat"
+        ) as file:  # a forked one has the environment of this run's start
+            parent = int(file.read().rpartition(")")[2].split()[1])
     except OSError:
         return False
-
-
-def enlist(directory: str) -> None:
-    open(f"{directory}/{os.getpid()}", "w").close()
+    return pid not in (1, os.getpid()) and (marked or parent == os.getpid())
 
 
 @pytest.mark.timeout(600 if FULL else 60)
 @pytest.mark.parametrize("method", METHODS)
 def test_map(method: str, tmp_path) -> None:
-    count = ITEMS if method == "forkserver" or FULL else ITEMS // 4
-    pause = {"forkserver": 0.02, "spawn": 0.3, "fork": 0.05}[method]
+    count = ITEMS
+    pause = {"forkserver": 0.02, "spawn": 0.15, "fork": 0.02}[method]
     pool = Pool(3, start_method=method, initializer=enlist, initargs=(str(tmp_path),))
     with pool, Killer(1, str(tmp_path), pause) as killer:
         found = parallel_map(work, range(count), executor=pool, retries=1_000)

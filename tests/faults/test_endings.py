@@ -9,7 +9,7 @@ import time
 import pytest
 
 from . import deaths
-from .harness import Hangs, Program, run, until
+from .harness import Hangs, Program, most_telling, run, until
 
 METHODS = ("forkserver", "spawn", "fork")
 
@@ -92,7 +92,7 @@ def test_ctrl_c_while_busy(busy: str) -> None:
         check_interrupted(program)
 
 
-@pytest.mark.parametrize("pause", [0.0, 0.02, 0.2])
+@pytest.mark.parametrize("pause", most_telling([0.0, 0.02, 0.2], 2))
 @pytest.mark.parametrize("call", ["map", "imap", "each", "submit"])
 def test_ctrl_c_twice(call: str, pause: float) -> None:
     """The second comes while the first is dealt with: still nothing is left."""
@@ -107,7 +107,7 @@ def test_ctrl_c_twice(call: str, pause: float) -> None:
         assert "parmap.__" not in program.err
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.01, 0.03, 0.06, 0.1, 0.15])
+@pytest.mark.parametrize("delay", most_telling([0.03, 0.1, 0.0, 0.01, 0.06, 0.15], 2))
 @pytest.mark.parametrize("call", ["map", "each", "pool spawn"])
 def test_ctrl_c_while_starting(call: str, delay: float) -> None:
     with Program(source(call)) as program:
@@ -178,7 +178,7 @@ def test_ctrl_c_in_the_end_of_warm_workers(where: str) -> None:
 # --- signals that end the caller ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("number", most_telling([signal.SIGKILL, signal.SIGTERM, signal.SIGHUP], 2))
 @every_call
 def test_killed(call: str, number: int) -> None:
     with Program(source(call)) as program:
@@ -200,7 +200,9 @@ def test_killed_while_busy(call: str, busy: str) -> None:
         assert not program.left(), program.left()
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2])
+@pytest.mark.parametrize(
+    "delay", most_telling([0.02, 0.05, 0.12, 0.0, 0.005, 0.01, 0.03, 0.08, 0.2], 3)
+)
 @pytest.mark.parametrize("call", ["map", "pool spawn", "pool fork"])
 def test_killed_while_starting(call: str, delay: float) -> None:
     with Program(source(call)) as program:
@@ -308,7 +310,10 @@ def test_unhandled_exception_in_the_input() -> None:
 
 
 def test_sys_exit_in_an_item() -> None:
-    run("import sys, parmap; parmap.parallel_map(lambda x: sys.exit(5) if x == 3 else x, range(20))", code=5)
+    run(
+        "import sys, parmap; parmap.parallel_map(lambda x: sys.exit(5) if x == 3 else x, range(20))",
+        code=5,
+    )
 
 
 def test_calls_from_atexit() -> None:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
-from .harness import run
-
-FULL = os.environ.get("PARMAP_FULL") == "1"
+from .harness import FULL, run
 
 COUNT = """
 import gc, os
@@ -47,7 +43,10 @@ def long_run(work: str, times: int, warm_up: int = 20, allowed: int = 4_000) -> 
 
 
 def test_calls() -> None:
-    long_run("assert parmap.parallel_map(abs, range(10), max_workers=2) == [*range(10)]", 2_000 if FULL else 300)
+    long_run(
+        "assert parmap.parallel_map(abs, range(10), max_workers=2) == [*range(10)]",
+        2_000 if FULL else 300,
+    )
 
 
 def test_calls_with_functions_of_their_own() -> None:

@@ -400,9 +400,7 @@ def test_function_that_forks(end: str) -> None:
     from functools import partial
 
     with Pool(2) as pool:
-        results = parallel_map(
-            partial(_fork, end=end), range(12), executor=pool, on_error="return"
-        )
+        results = parallel_map(partial(_fork, end=end), range(12), executor=pool, on_error="return")
         assert results == list(range(12))
         assert parallel_map(abs, range(5), executor=pool) == list(range(5))
 

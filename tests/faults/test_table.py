@@ -19,10 +19,14 @@ from parmap import (
 
 from . import deaths
 from .deaths import DEATHS
+from .harness import FULL, most_telling
 
 METHODS = ("forkserver", "spawn", "fork")
 
 every_death = pytest.mark.parametrize("how", DEATHS)
+
+#: With each start method: one end by a signal, one that looks like success; all where all is tried.
+two_deaths = pytest.mark.parametrize("how", [*DEATHS] if FULL else ["SIGSEGV", "exit 0"])
 
 
 def check_death(error: object, how: str, index: int | None) -> None:
@@ -53,12 +57,10 @@ def test_map_raises(how: str) -> None:
 
 
 @every_death
-@pytest.mark.parametrize("chunksize", [None, 1, 100])
+@pytest.mark.parametrize("chunksize", most_telling([None, 100, 1], 2))
 def test_map_returns_all_others(how: str, chunksize: int | None) -> None:
     func = partial(deaths.square_or_die, how=how)
-    results = parallel_map(
-        func, range(20), max_workers=2, on_error="return", chunksize=chunksize
-    )
+    results = parallel_map(func, range(20), max_workers=2, on_error="return", chunksize=chunksize)
     check_death(squares_but(results, 7), how, 7)
 
 
@@ -102,7 +104,7 @@ def test_imap_raises_in_its_place(how: str) -> None:
         next(lazy)
 
 
-@every_death
+@two_deaths
 @pytest.mark.parametrize("method", METHODS)
 def test_spawn_each(how: str, method: str) -> None:
     func = partial(deaths.square_or_die, how=how, at=1)
@@ -113,7 +115,7 @@ def test_spawn_each(how: str, method: str) -> None:
     check_death(caught.value, how, 1)
 
 
-@every_death
+@two_deaths
 @pytest.mark.parametrize("method", METHODS)
 def test_run_in_process(how: str, method: str) -> None:
     with pytest.raises(WorkerDied) as caught:
@@ -135,7 +137,7 @@ def _die_with(how: str, event) -> None:
     deaths.die(how)
 
 
-@every_death
+@two_deaths
 @pytest.mark.parametrize("method", METHODS)
 def test_pool(how: str, method: str) -> None:
     with Pool(2, start_method=method) as pool:
@@ -184,9 +186,7 @@ CARRIED = ["raises when pickled", "raises when unpickled"]
 @pytest.mark.parametrize("chunksize", [None, 1, 50])
 def test_result(kind: str, chunksize: int | None) -> None:
     func = partial(deaths.give, kind=kind)
-    results = parallel_map(
-        func, range(8), max_workers=2, on_error="return", chunksize=chunksize
-    )
+    results = parallel_map(func, range(8), max_workers=2, on_error="return", chunksize=chunksize)
     assert [r for i, r in enumerate(results) if i != 3] == [0, 1, 2, 4, 5, 6, 7]
     assert isinstance(results[3], SerializationError)
     assert results[3].parmap_index == 3
@@ -254,7 +254,7 @@ def test_item_that_cannot_be_unpickled() -> None:
 SIZE = 400_000_000
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.005, 0.03, 0.1])
+@pytest.mark.parametrize("delay", most_telling([0.005, 0.03, 0.0, 0.1], 2))
 @pytest.mark.parametrize("kind", ["bytes", "array", "list"])
 def test_killed_while_sending(kind: str, delay: float) -> None:
     if kind == "array":

@@ -20,6 +20,8 @@ from parmap import (
     spawn_each,
 )
 
+from .harness import most_telling
+
 METHODS = ("forkserver", "spawn", "fork")
 
 
@@ -55,6 +57,9 @@ def swallow() -> None:
 STUCK = {"sleep": sleep, "loop": loop, "hold": hold, "ignore": ignore, "swallow": swallow}
 
 every_stuck = pytest.mark.parametrize("how", STUCK)
+stuck = pytest.mark.parametrize(
+    "how", most_telling(["hold", "ignore", "sleep", "loop", "swallow"], 2)
+)
 
 
 def stuck_at(x: int, how: str, places: tuple[int, ...] = (3,)) -> int:
@@ -64,7 +69,7 @@ def stuck_at(x: int, how: str, places: tuple[int, ...] = (3,)) -> int:
 
 
 @every_stuck
-@pytest.mark.parametrize("chunksize", [None, 1, 100])
+@pytest.mark.parametrize("chunksize", most_telling([100, 1, None], 2))
 def test_item_timeout(how: str, chunksize: int | None) -> None:
     func = partial(stuck_at, how=how)
     began = time.monotonic()
@@ -78,7 +83,7 @@ def test_item_timeout(how: str, chunksize: int | None) -> None:
     assert 0.3 <= time.monotonic() - began < 10
 
 
-@every_stuck
+@stuck
 def test_item_timeout_raises(how: str) -> None:
     func = partial(stuck_at, how=how)
     with pytest.raises(ItemTimeout) as caught:
@@ -90,20 +95,18 @@ def test_item_timeout_raises(how: str) -> None:
         next(lazy)
 
 
-@every_stuck
+@stuck
 @pytest.mark.parametrize("method", METHODS)
 def test_fresh_processes(how: str, method: str) -> None:
     with pytest.raises(CallTimeout):
         run_in_process(STUCK[how], timeout=0.5, start_method=method)
     func = partial(stuck_at, how=how, places=(1,))
-    results = spawn_each(
-        func, range(3), item_timeout=0.3, on_error="return", start_method=method
-    )
+    results = spawn_each(func, range(3), item_timeout=0.3, on_error="return", start_method=method)
     assert isinstance(results[1], ItemTimeout)
     assert [results[0], results[2]] == [0, 2]
 
 
-@every_stuck
+@stuck
 def test_timeout_of_the_call(how: str) -> None:
     func = partial(stuck_at, how=how)
     began = time.monotonic()
@@ -120,12 +123,17 @@ def test_timeout_of_the_call(how: str) -> None:
     assert all(r == i or isinstance(r, CallTimeout) for i, r in enumerate(results))
 
 
-@every_stuck
+@stuck
 def test_item_timeout_and_timeout_together(how: str) -> None:
     func = partial(stuck_at, how=how, places=tuple(range(30)))
     with pytest.raises(CallTimeout):
         parallel_map(
-            func, range(30), max_workers=2, timeout=0.7, item_timeout=0.3, retries=1_000,
+            func,
+            range(30),
+            max_workers=2,
+            timeout=0.7,
+            item_timeout=0.3,
+            retries=1_000,
             retry_on=(ItemTimeout,),
         )
 
@@ -138,15 +146,13 @@ def test_several_stuck_items() -> None:
         assert isinstance(result, ItemTimeout) if index in places else result == index
 
 
-@pytest.mark.parametrize("chunksize", [1, 100, None])
+@pytest.mark.parametrize("chunksize", most_telling([100, 1, None], 2))
 @pytest.mark.parametrize("method", METHODS)
 def test_items_in_time_keep_their_worker(chunksize: int | None, method: str) -> None:
     """Together they take longer than one may."""
     with Pool(2, start_method=method) as pool:
         before = set(parallel_map(_pid, range(8), executor=pool, chunksize=1))
-        pids = parallel_map(
-            _pid, range(60), executor=pool, chunksize=chunksize, item_timeout=0.5
-        )
+        pids = parallel_map(_pid, range(60), executor=pool, chunksize=chunksize, item_timeout=0.5)
         assert len(before | set(pids)) <= 2
 
 
@@ -170,7 +176,10 @@ def _large(x: int) -> bytes:
 def test_slow_unpickling_is_not_the_items_time() -> None:
     items = [_Slow(), 1, _Slow(), 2]
     assert parallel_map(_is_none, items, item_timeout=0.3, max_workers=2) == [
-        True, False, True, False,
+        True,
+        False,
+        True,
+        False,
     ]
 
 

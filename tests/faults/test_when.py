@@ -22,10 +22,10 @@ from parmap import (
 )
 
 from . import deaths
-from .harness import until
+from .harness import most_telling, until
 
 METHODS = ("forkserver", "spawn", "fork")
-WAYS = ("SIGKILL", "SIGSEGV", "exit 0", "exit 3")
+WAYS = most_telling(["SIGKILL", "exit 0", "SIGSEGV", "exit 3"], 2)
 
 every_method = pytest.mark.parametrize("method", METHODS)
 every_way = pytest.mark.parametrize("how", WAYS)
@@ -33,7 +33,9 @@ every_way = pytest.mark.parametrize("how", WAYS)
 
 def pids_of(pool: Pool | None = None, count: int = 2) -> set[int]:
     """The pids of all workers: items that wait for each other, so that no worker takes two."""
-    found = parallel_map(_pid_slowly, range(4 * count), executor=pool, max_workers=count, chunksize=1)
+    found = parallel_map(
+        _pid_slowly, range(4 * count), executor=pool, max_workers=count, chunksize=1
+    )
     return set(found)
 
 
@@ -288,7 +290,10 @@ def test_killed_from_outside_while_running(method: str, tmp_path) -> None:
     killer.start()
     with Pool(2, start_method=method) as pool:
         results = parallel_map(
-            partial(_hang_at_4, directory=str(tmp_path)), range(10), executor=pool, on_error="return"
+            partial(_hang_at_4, directory=str(tmp_path)),
+            range(10),
+            executor=pool,
+            on_error="return",
         )
     killer.join()
     died = results.pop(4)

@@ -43,9 +43,9 @@ class History:
         self.plan.check()
         return self
 
-    def begin(self, *chunks, ended=True, read=1):
+    def begin(self, *chunks, ended=True):
         """Get the call going: one busy worker for each of these numbers of items."""
-        self.then(Tick(0.0), Read(self.plan.rules.chunksize or read))
+        self.then(Tick(0.0), Read(self.plan.rules.chunksize or 1))
         first = 0
         for worker, count in enumerate(chunks):
             self.plan.handle(InputRead(0.0, count, ended=ended and worker == len(chunks) - 1))
@@ -386,11 +386,19 @@ def test_workers_that_may_not_run_a_whole_chunk_are_started_all_at_once():
     )
 
 
-def test_room_is_made_once_for_a_suspect():
-    """While others, of whom nobody wants anything, could be sent more ahead if there were more."""
-    history = History(workers=3, retries=1, known=(1e-6, 1)).begin(1, 1, 1, ended=True, read=8)
-    history.then(WorkerGone(0.1, 0, 0, "died"), StartWorker(3))
-    history.then(WorkerGone(0.1, 3, None, "no start"), StartWorker(4))
+def test_nobody_is_killed_for_a_suspect_while_a_worker_can_be_started():
+    """Though another could be sent more ahead, if there were more."""
+    (
+        History(workers=2, chunksize=1, retries=1, known=(1e-6, 1))
+        .then(Tick(0.0), Read(1))
+        .then(InputRead(0.0, 3, ended=True), StartWorker(0), StartWorker(1))
+        .then(WorkerReady(0.0, 0), Send(0, 0, 1), Send(0, 1, 2))
+        .then(WorkerReady(0.0, 1), Send(1, 2, 3))
+        .then(ItemFailed(0.1, 0, 0, "x", again=True))
+        .then(WorkerGone(0.2, 0, 1, "died", again=False), StartWorker(2))
+        .then(WorkerReady(0.3, 2), Send(2, 0, 1))
+        .then(ItemsDone(0.4, 2, 0, 1, 0.1), Finish(1, "died"))
+    )
 
 
 def test_a_worker_has_run_all_it_may():

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parmap import SerializationError, _byvalue, _codec
+from parmap import SerializationError, _byvalue
 from parmap._codec import SCALARS, Packed, bundle, pack, unbundle, unpack
 
 from ..contract.common import Point, same, scalars, values

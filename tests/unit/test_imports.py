@@ -35,7 +35,9 @@ def test_import(program):
 
 
 def test_import_of_every_name(program):
-    code = "import parmap\nfor name in parmap.__all__:\n    if name != 'Pool': getattr(parmap, name)"
+    code = (
+        "import parmap\nfor name in parmap.__all__:\n    if name != 'Pool': getattr(parmap, name)"
+    )
     assert not {name.partition(".")[0] for name in loaded(program, code)} & (DEAR - {"typing"})
 
 
@@ -54,7 +56,15 @@ def test_what_a_worker_imports(program):
         print(" ".join(parmap.parallel_map(modules, [1])[0]))
         """
     got = {name.partition(".")[0] for name in program.run(source).split()}
-    assert not got & {"cloudpickle", "multiprocessing", "concurrent", "asyncio", "numpy", "tqdm", "socket"}
+    assert not got & {
+        "cloudpickle",
+        "multiprocessing",
+        "concurrent",
+        "asyncio",
+        "numpy",
+        "tqdm",
+        "socket",
+    }
 
 
 HELD = """

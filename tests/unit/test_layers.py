@@ -13,17 +13,21 @@ PACKAGE = pathlib.Path(parmap.__file__).parent
 
 #: Rank by rank, from what knows nothing of the rest to what users see.
 RANKS = (
-    "_ambience _byvalue _cpus _errors _identity _launch _memory _plan _plan._chunks _plan._spans _plan._vocabulary _progress _wire",
+    "_ambience _async _byvalue _cpus _errors _identity _launch _memory _plan _plan._chunks _plan._spans _plan._vocabulary _progress _signatures _wire",
     "_cell _channel _cloud _options _plan._crew _serialization",
-    "_culprit _plan._call _signatures",
+    "_culprit _plan._call",
     "_codec",
     "_failure _intake",
     "_drive _worker",
-    "_async _process _server",
+    "_executors _process _server",
     "_link",
-    "_executors _stock",
+    "_stock",
     "_loop",
-    "_pool",
+    "_pool _run",
+    "_calls",
+    "_lazy _spawn",
+    "_map",
+    "__init__",
 )
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names.split()}
 PURE = {"__future__", "bisect", "heapq", "collections", "collections.abc", "enum", "typing", "math"}
@@ -34,11 +38,21 @@ def name_of(path):
     return ".".join(part for part in parts if part != "__init__") or "__init__"
 
 
+def run(tree):
+    """All nodes but those that only type checkers see."""
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"):
+            yield node
+            yield from run(node)
+
+
 def imports(path):
-    """What a module imports, wherever in it: ("own", module) or ("foreign", module)."""
-    package = name_of(path).split(".")[:-1] if path.name != "__init__.py" else name_of(path).split(".")
+    """What a module imports when it runs, wherever in it: ("own", module) or ("foreign", module)."""
+    package = (
+        name_of(path).split(".")[:-1] if path.name != "__init__.py" else name_of(path).split(".")
+    )
     package = [] if package == ["__init__"] else package
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in run(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (("foreign", alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -109,7 +109,9 @@ def test_arbitrary_heads(magic, kind, count):
 def test_absurd_lengths_are_refused(length):
     data = head(6, [length])
     try:
-        feed(Decoder(), data) if length & ~ELSEWHERE > 1 << 26 and length < ELSEWHERE and length > 1 << 46 else None
+        feed(
+            Decoder(), data
+        ) if length & ~ELSEWHERE > 1 << 26 and length < ELSEWHERE and length > 1 << 46 else None
     except WireError:
         return
     assert length <= 1 << 46 or length >= ELSEWHERE
