@@ -26,7 +26,8 @@ SIZE = 4096  # one page, the least that can be shared
 AT = 0  # the ordinal that is running or was last, less STEP; -1 after all results have been sent
 CLAIMED = 1  # ordinals below this have begun, or will
 SINCE = 2  # when the running one began (monotonic nanoseconds), 0 between items; only if asked for
-LIMIT = 3  # ordinals below this and not claimed have been taken back
+LIMIT = 3  # ordinals below this, from FLOOR on and not claimed, have been taken back
+FLOOR = 4
 
 #: A byte rather than a word: how far beyond `AT`, within a block of so many items.
 STEP = 64
@@ -47,11 +48,12 @@ class Cell:
         self.words = memoryview(self._map).cast("q")
         self.steps = memoryview(self._map)
 
-    def take_back(self, limit: int) -> int:
-        """Take back what is below `limit` and has not begun; answer the first ordinal that is."""
+    def take_back(self, floor: int, limit: int) -> int:
+        """Take back what is from `floor` to `limit` and has not begun; answer where that begins."""
+        self.words[FLOOR] = floor
         self.words[LIMIT] = limit
         time.sleep(VISIBLE)
-        return self.words[CLAIMED]
+        return max(floor, self.words[CLAIMED])
 
     def running(self) -> tuple[int, int]:
         """The ordinal that is running and since when; when is 0 between items."""

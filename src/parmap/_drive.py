@@ -7,11 +7,13 @@ caller's thread, and no lock is held meanwhile.
 
 from __future__ import annotations
 
+import sys
 import time
 
 from . import _codec, _failure
 from ._codec import Packed
 from ._errors import CallTimeout
+from ._options import env_debug
 from ._plan._call import Plan
 from ._plan._vocabulary import (
     AskBack,
@@ -108,8 +110,8 @@ class Drive:
         """Send items to a worker."""
         raise NotImplementedError
 
-    def take_back(self, worker: int) -> list[tuple[int, int]]:
-        """What a worker had not begun and will not run."""
+    def take_back(self, worker: int, *, leave_one: bool) -> list[tuple[int, int]]:
+        """What a worker had not begun and will not run; `leave_one`: let it keep its first item."""
         raise NotImplementedError
 
     def running(self, worker: int) -> tuple[int | None, float]:
@@ -165,6 +167,19 @@ class Drive:
         """Let go of the progress bar."""
         if self._progress is not None:
             self._progress.close()
+
+    def debug(self) -> None:
+        """Write the line that PARMAP_DEBUG=1 asks for."""
+        if not env_debug():
+            return
+        spent = self.spent
+        line = (
+            f"parmap: {self.name}: {self.plan.done} items in {spent.chunks} chunks,"
+            f" {time.perf_counter() - spent.since:.3f} s"
+            f" (computing {spent.computing:.3f} s in all workers, pickling {spent.pickling:.3f} s,"
+            f" waiting {spent.waiting:.3f} s), {spent.sent:,} bytes sent, {spent.received:,} received"
+        )
+        print(line, file=sys.stderr)  # noqa: T201 -- what was asked for
 
     def conclude(self) -> None:
         """Raise what the call ends with, if it is not a success."""
@@ -282,7 +297,7 @@ class Drive:
         self.send(command.worker, command.first, command.stop)
 
     def _on_ask_back(self, command: AskBack) -> None:
-        spans = self.take_back(command.worker)
+        spans = self.take_back(command.worker, leave_one=not self.plan.cancelling)
         self.feed(GaveBack(time.monotonic(), command.worker, spans))
 
     def _on_look(self, command: Look) -> None:

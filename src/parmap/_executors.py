@@ -182,6 +182,7 @@ class Applying:
         from concurrent.futures import Future as Promise
 
         future: Promise[Any] = Promise()
+        future.set_running_or_notify_cancel()  # what was applied cannot be cancelled
         future.add_done_callback(done)
         self._pool.apply_async(
             call[0], call[1:], callback=future.set_result, error_callback=future.set_exception
@@ -266,7 +267,12 @@ class FutureDrive(Drive):
         )
         return call if isinstance(self._executor, Inline) else (call,)
 
-    def take_back(self, worker: int) -> list[tuple[int, int]]:
+    def take_back(
+        self,
+        worker: int,
+        *,
+        leave_one: bool = False,  # noqa: ARG002 -- a chunk that has begun cannot be cancelled
+    ) -> list[tuple[int, int]]:
         """See `Drive`."""
         spans: list[tuple[int, int]] = []
         for number, (owner, first, stop, future) in list(self._chunks.items()):

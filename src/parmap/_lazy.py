@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Generic, TypeVar
 
-    from ._calls import Call
+    from ._choice import Call
     from ._drive import Drive
 
     T_co = TypeVar("T_co", covariant=True)
@@ -84,7 +84,7 @@ class ParallelIterator(Generic[T_co]):
                 drive.close(abrupt=abrupt)
             finally:
                 drive.end_progress()
-                _calls.debug(drive)
+                drive.debug()
 
     def close(self) -> None:
         """End what still runs; the iterator then is exhausted. May be called again."""

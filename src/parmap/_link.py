@@ -149,11 +149,16 @@ class Link:
         """Whether it has answered for all that it was sent."""
         return not self._owed and not self.channel.sending
 
-    def take_back(self) -> list[tuple[int, int]]:
-        """Take back what it has not begun, and answer the indices."""
+    def take_back(self, *, leave_one: bool) -> list[tuple[int, int]]:
+        """Take back what it has not begun, and answer the indices.
+
+        `leave_one`: all but its first item, so that it gets on; two workers that took everything from
+        each other would carry it to and fro for ever.
+        """
         if not self._owed:
             return []
-        begun = self._cell.take_back(self._ordinal)
+        floor = self._owed[0][0] + leave_one
+        begun = self._cell.take_back(floor, self._ordinal)
         return self._returned(begun, self._ordinal)
 
     def _returned(self, begin: int, end: int) -> list[tuple[int, int]]:
@@ -214,6 +219,9 @@ class Link:
             elif frame.kind == _wire.DROPPED:
                 begin, end = _codec.unpack(parts)
                 news += [News(frame.kind, *span) for span in self._returned(begin, end)]
+            elif frame.kind == _wire.CALL_FAILED:
+                self._functions.popitem()  # the newest: the worker has not got it after all
+                news.append(News(frame.kind, payload=parts[0]))
             elif frame.kind == _wire.READY:
                 self.ready = True
                 self.pid = _codec.unpack(parts)

@@ -188,9 +188,9 @@ class ProcessDrive(Drive):
             )
             self._writing ^= {fd}
 
-    def take_back(self, worker: int) -> list[tuple[int, int]]:
+    def take_back(self, worker: int, *, leave_one: bool) -> list[tuple[int, int]]:
         """See `Drive`."""
-        return self._links[worker].take_back()
+        return self._links[worker].take_back(leave_one=leave_one)
 
     def running(self, worker: int) -> tuple[int | None, float]:
         """See `Drive`."""
@@ -331,7 +331,7 @@ class ProcessDrive(Drive):
     def _calm_down(self) -> None:
         """Take back what has not begun, and give what runs a moment to end."""
         for link in self._links.values():
-            link.take_back()
+            link.take_back(leave_one=False)
         until = time.monotonic() + MERCY
         while any(not link.idle for link in self._links.values()):
             left = until - time.monotonic()

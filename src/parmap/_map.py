@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import _calls
-from ._calls import Call
+from ._choice import Call, check_executor, defaults
 from ._errors import WorkerDied
 from ._lazy import ParallelIterator
 from ._options import MapOptions, check_callable, check_count, check_iterable
@@ -420,18 +420,18 @@ class using:  # noqa: N801 -- used like a function
         self, *, executor: ExecutorOption | None = None, max_workers: int | None = None
     ) -> None:
         if executor is not None:
-            _calls.check_executor(executor)
+            check_executor(executor)
         workers = check_count("max_workers", max_workers)
         self._wanted: tuple[Any, int | None] = (executor, workers)
         self._tokens: list[Any] = []
 
     def __enter__(self) -> None:
-        outer = _calls.defaults.get()
+        outer = defaults.get()
         inner = tuple(
             own if own is not None else other
             for own, other in zip(self._wanted, outer, strict=True)
         )
-        self._tokens.append(_calls.defaults.set((inner[0], inner[1])))
+        self._tokens.append(defaults.set((inner[0], inner[1])))
 
     def __exit__(
         self,
@@ -439,7 +439,7 @@ class using:  # noqa: N801 -- used like a function
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        _calls.defaults.reset(self._tokens.pop())
+        defaults.reset(self._tokens.pop())
 
 
 for _public in (parallel_map, parallel_starmap, parallel_imap):

@@ -6,7 +6,7 @@ import sys
 import time
 
 from . import _codec, _stock
-from ._calls import debug, is_pool, stock_of
+from ._choice import is_pool, stock_of
 from ._cpus import available_cpus
 from ._intake import Intake
 from ._link import Task
@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ._calls import Call
+    from ._choice import Call
     from ._drive import Drive
 
 
@@ -159,6 +159,6 @@ def run(call: Call) -> list[Any]:
         drive.run()
     finally:
         drive.end_progress()
-        debug(drive)
+        drive.debug()
     _remember(drive)
     return drive.answer(keep=call.options.on_error == "return")

@@ -6,10 +6,10 @@ are written out once more in the signatures of the functions, for `help()`; a te
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, Required, TypeAlias, TypeVar
 
 # Not `typing`'s: it shows the options of a TypedDict alike, whichever Python the checker runs on.
-from typing_extensions import Required, TypedDict
+from typing_extensions import TypedDict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from . import _codec, _process, _stock, _worker
-from ._calls import describe
+from ._choice import describe
 from ._cpus import available_cpus
 from ._intake import Intake
 from ._link import Task

@@ -43,6 +43,7 @@ _KNOWN = 16
 GRACE = 0.5
 
 _AT, _CLAIMED, _SINCE, _LIMIT = _cell.AT, _cell.CLAIMED, _cell.SINCE, _cell.LIMIT
+_FLOOR = _cell.FLOOR
 _STEP, _BLOCK, _COUNT = _cell.STEP, _cell.BLOCK, bytes(range(_cell.BLOCK))
 
 
@@ -247,8 +248,11 @@ class Worker:
             upto = min(at + self._run_length, start + count)
             words[_CLAIMED] = upto
             if words[_LIMIT] > at:
-                at = self._drop(at, min(words[_LIMIT], start + count))
-                continue
+                if at >= words[_FLOOR]:
+                    at = self._drop(at, min(words[_LIMIT], start + count))
+                    continue
+                upto = min(upto, words[_FLOOR])
+                words[_CLAIMED] = upto
             began = time.perf_counter()
             try:
                 run(values, at - start, upto - start, at)

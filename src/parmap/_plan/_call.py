@@ -180,6 +180,11 @@ class Plan:
         return due
 
     @property
+    def cancelling(self) -> bool:
+        """Whether a failure has cancelled what is above it."""
+        return self._doom is not None
+
+    @property
     def done(self) -> int:
         """How many items are settled."""
         return self.settled.count

@@ -1,0 +1,122 @@
+"""What a call of a map function is: its arguments, checked, and which executor it gets."""
+
+from __future__ import annotations
+
+import sys
+from _contextvars import ContextVar  # `contextvars` adds nothing but the time to import it
+
+from . import _ambience
+from ._options import EXECUTORS, MapOptions, env_executor, env_max_workers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
+
+
+#: What `using` says: (executor, max_workers), None where it leaves something open.
+defaults: ContextVar[tuple[Any, int | None]] = ContextVar("parmap", default=(None, None))
+
+
+class Call:
+    """One call of a map function, with its options checked."""
+
+    __slots__ = ("delivery", "func", "iterables", "name", "options", "star")
+
+    def __init__(
+        self,
+        name: str,
+        func: Callable[..., Any],
+        iterables: Sequence[Iterable[Any]],
+        options: MapOptions,
+        *,
+        star: bool,
+        delivery: str = "whole",
+    ) -> None:
+        self.name = f"{name}({describe(func)})"
+        self.func = func
+        self.iterables = iterables
+        self.options = options
+        self.star = star  # an item is the tuple of a call's arguments
+        self.delivery = delivery
+        options.executor, options.max_workers = _resolve(options)
+
+
+def describe(func: Any) -> str:
+    """A function's name, as far as it has one."""
+    while hasattr(func, "func") and not hasattr(func, "__name__"):
+        func = func.func  # a partial
+    name = getattr(func, "__name__", None)
+    return name if isinstance(name, str) else type(func).__name__
+
+
+# --- which executor -------------------------------------------------------------------------------
+
+
+def _resolve(options: MapOptions) -> tuple[Any, int | None]:
+    """The executor and the number of workers that this call gets, checked against its options."""
+    executor, workers = options.executor, options.max_workers
+    default_executor, default_workers = defaults.get()
+    said = "executor"
+    if executor is None:
+        executor = default_executor
+        said = "executor (from parmap.using)"
+    if executor is None:
+        executor = env_executor()
+        said = "executor (from PARMAP_EXECUTOR)"
+    if executor is None:
+        executor = "serial" if _is_nested_default(options) else "process"
+    check_executor(executor)
+    _check_ability(executor, said, options)
+    if workers is None and isinstance(executor, str):
+        workers = default_workers if default_workers is not None else env_max_workers()
+    return executor, workers
+
+
+def _is_nested_default(options: MapOptions) -> bool:
+    """Whether this is a call within a worker that asks for nothing that takes a process."""
+    asked = options.max_workers, options.timeout, options.item_timeout
+    return _ambience.nested and asked == (None, None, None)
+
+
+def check_executor(executor: Any) -> None:
+    """Refuse what cannot run anything."""
+    takes = "one of " + ", ".join(map(repr, EXECUTORS)) + ", a Pool, an Executor or None"
+    if isinstance(executor, str):
+        if executor not in EXECUTORS:
+            msg = f"executor must be {takes}, got {executor!r}"
+            raise ValueError(msg)
+        if executor == "interpreter" and sys.version_info < (3, 14):
+            msg = "executor='interpreter' needs Python 3.14 or newer"
+            raise ValueError(msg)
+    elif isinstance(executor, type) or not (
+        callable(getattr(executor, "submit", None)) or is_pool(executor)
+    ):
+        msg = f"executor must be {takes}, got {type(executor).__name__}"
+        raise TypeError(msg)
+
+
+def _check_ability(executor: Any, said: str, options: MapOptions) -> None:
+    """Refuse options that this executor cannot honour."""
+    if executor == "process" or stock_of(executor) is not None:
+        return
+    shown = repr(executor) if isinstance(executor, str) else type(executor).__name__
+    refused = {"item_timeout": "nothing but a process can be stopped"}
+    if executor == "serial":
+        refused["timeout"] = "nothing can interrupt the caller's own thread"
+    elif not isinstance(executor, str):
+        refused["max_workers"] = "its size is its own"
+    for option, reason in refused.items():
+        if getattr(options, option) is not None:
+            msg = f"{option} cannot be used with {said} {shown}: {reason}"
+            raise ValueError(msg)
+
+
+def stock_of(executor: Any) -> Any:
+    """The workers of a parmap Pool; None for anything else."""
+    return getattr(executor, "_parmap_stock", None)
+
+
+def is_pool(executor: Any) -> bool:
+    """Whether this is a `multiprocessing.Pool` (or its like, such as a `ThreadPool`)."""
+    return hasattr(executor, "apply_async") and not hasattr(executor, "submit")
