@@ -72,7 +72,10 @@ def thread_caps(share: int) -> dict[str, str]:
 # --- in the worker --------------------------------------------------------------------------------
 
 
-_adopted: dict[str, Any] = {}  # what the caller's surroundings were when they last were adopted
+_caller: dict[str, Any] = {}  # the caller's surroundings when they last came
+_wanted: dict[
+    str, Any
+] = {}  # what they are to be here: the caller's, and what an initializer has set
 
 
 def adopt(found: dict[str, Any], own: dict[str, str]) -> None:
@@ -80,39 +83,67 @@ def adopt(found: dict[str, Any], own: dict[str, str]) -> None:
 
     Only what has changed there is changed here, so that what an initializer has set here stays set.
     """
-    before = _adopted
-    _adopt_environment(before.get("environment", {}), found["environment"], own)
-    changed = {key for key, value in found.items() if key not in before or before[key] != value}
-    _adopted.update(found)
-    if "directory" in changed and found["directory"] is not None:
+    found = dict(found)
+    raw = found.pop("environment")
+    theirs = {os.fsdecode(name): os.fsdecode(value) for name, value in raw.items()}
+    theirs["PARMAP_WORKER"] = own["PARMAP_WORKER"]
+    before = _caller.get("environment", own)
+    environment: dict[str, str] = _wanted.get("environment", own) | {
+        name: value for name, value in theirs.items() if before.get(name) != value
+    }
+    for name in before.keys() - theirs.keys() - own.keys():
+        environment.pop(name, None)
+    _wanted.update({key: value for key, value in found.items() if _caller.get(key) != value})
+    _wanted["environment"] = environment
+    _caller.update(found)
+    _caller["environment"] = theirs
+    enforce()
+
+
+def keep() -> None:
+    """Take what an initializer has changed for what is wanted."""
+    _wanted.update(_current())
+
+
+def _current() -> dict[str, Any]:
+    found = gather()
+    found["environment"] = dict(os.environ)
+    del found["process"]
+    return found
+
+
+#: The environment when it last was as wanted, undecoded, and what was wanted then.
+_settled: tuple[dict[Any, Any], dict[str, str]] = {}, {}
+
+
+def enforce() -> None:
+    """Undo what functions have changed since."""
+    global _settled  # noqa: PLW0603 -- as above
+    now = gather()
+    same = now["environment"] == _settled[0]
+    now["environment"] = _settled[1] if same else dict(os.environ)
+    changed = {key for key, value in _wanted.items() if key in now and now[key] != value}
+    if "directory" in changed and _wanted["directory"] is not None:
         try:
-            os.chdir(found["directory"])
+            os.chdir(_wanted["directory"])
         except OSError:
             pass  # deleted since, or not ours to enter: the function will see for itself
     if "path" in changed:
-        sys.path[:] = found["path"]
-    if "filters" in changed and warnings.filters != found["filters"]:
+        sys.path[:] = _wanted["path"]
+    if "filters" in changed:
         warnings.resetwarnings()
-        warnings.filters[:] = found["filters"]  # type: ignore[index]  # a list, whatever its stub says
+        warnings.filters[:] = _wanted["filters"]  # type: ignore[index]  # a list, whatever its stub says
     if "recursion" in changed:
-        sys.setrecursionlimit(found["recursion"])
+        sys.setrecursionlimit(_wanted["recursion"])
     if "digits" in changed:
-        sys.set_int_max_str_digits(found["digits"])
-    if "decimal" in changed:
+        sys.set_int_max_str_digits(_wanted["digits"])
+    if "decimal" in _wanted and now.get("decimal") != _wanted["decimal"]:
         import decimal
 
-        decimal.setcontext(decimal.Context(*found["decimal"]))
-
-
-def _adopt_environment(before: dict[Any, Any], found: dict[Any, Any], own: dict[str, str]) -> None:
-    if not before:
-        # The first time, whatever the server was started with goes.
-        kept = {*map(os.fsdecode, found), *own}
-        for name in os.environ.keys() - kept:
+        decimal.setcontext(decimal.Context(*_wanted["decimal"]))
+    if "environment" in changed:
+        wanted = _wanted["environment"]
+        for name in now["environment"].keys() - wanted.keys():
             del os.environ[name]
-        os.environ.update(own)
-    for name in before.keys() - found.keys():
-        os.environ.pop(os.fsdecode(name), None)
-    for name, value in found.items():
-        if before.get(name) != value and os.fsdecode(name) != "PARMAP_WORKER":
-            os.environ[os.fsdecode(name)] = os.fsdecode(value)
+        os.environ.update(wanted)
+        _settled = _environment(), wanted

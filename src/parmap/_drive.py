@@ -309,6 +309,8 @@ class Drive:
 
     def read(self, most: int) -> None:
         """Read up to `most` items of the input, and tell the plan."""
+        if self.intake.error is not None:
+            return  # the plan is about to hear of it
         began = time.perf_counter()
         count, ended = self.intake.read(most)
         self.spent.pickling += time.perf_counter() - began

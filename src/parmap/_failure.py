@@ -43,10 +43,11 @@ def _describe(error: BaseException, seen: dict[int, int], skip: int) -> Any:
     if len(seen) >= _CHAIN:
         return None
     seen[id(error)] = len(seen)
+    body = _group(error, seen) if isinstance(error, BaseExceptionGroup) else _body(error)
     frames = _frames(error.__traceback__)[skip:]
     cause = None if error.__cause__ is None else _describe(error.__cause__, seen, 0)
     context = None if error.__context__ is None else _describe(error.__context__, seen, 0)
-    return _body(error), frames, cause, context, error.__suppress_context__
+    return body, frames, cause, context, error.__suppress_context__
 
 
 def _body(error: BaseException) -> tuple[str, Any]:
@@ -60,6 +61,17 @@ def _body(error: BaseException) -> tuple[str, Any]:
     kind = type(error)
     message = _text(error)[:_MESSAGE]
     return "text", (f"{kind.__module__}.{kind.__qualname__}", message, _trace(error))
+
+
+def _group(error: BaseExceptionGroup[Any], seen: dict[int, int]) -> tuple[str, Any]:
+    """A group with its members, each as carefully as if it stood alone."""
+    cls = _packed(type(error))
+    members = [_describe(member, seen, 0) for member in error.exceptions]
+    if cls is None or None in members:
+        return _body(error)
+    state = {key: _packed(value) for key, value in error.__dict__.items()}
+    kept = {key: value for key, value in state.items() if value}
+    return "group", (cls, error.message, members, kept)
 
 
 def _packed(value: object) -> bytes | None:
@@ -119,8 +131,14 @@ def _rebuild(described: Any, known: list[BaseException]) -> BaseException:
     if isinstance(described, int):
         return known[described]
     body, frames, cause, context, suppress = described
-    error = _revive(*body)
-    known.append(error)
+    at = len(known)
+    known.append(RemoteError("", "", ""))  # its number is taken before those of a group's members
+    if body[0] == "group":
+        cls, message, members, state = body[1]
+        error = _revived_group(cls, message, [_rebuild(member, known) for member in members], state)
+    else:
+        error = _revive(*body)
+    known[at] = error
     # In the order of `_describe`, so that the numbers fit.
     if cause is not None:
         error.__cause__ = _rebuild(cause, known)
@@ -145,6 +163,19 @@ def _revive(how: str, what: Any) -> BaseException:
     except Exception as failure:
         name = type(failure).__name__
         return RemoteError("an exception that cannot be unpickled here", f"{name}: {failure}", "")
+
+
+def _revived_group(
+    cls: bytes, message: str, members: list[BaseException], state: dict[str, bytes]
+) -> BaseException:
+    try:
+        kind = _codec.unpack([memoryview(cls)])
+        error: BaseException = kind.__new__(kind, message, members)
+        for key, value in state.items():
+            error.__dict__[key] = _codec.unpack([memoryview(value)])
+    except Exception:
+        return BaseExceptionGroup(message, members)
+    return error
 
 
 def _checked(error: Any) -> BaseException:

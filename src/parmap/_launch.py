@@ -45,7 +45,10 @@ def cut_lifeline(*, here: bool) -> None:
 def begin() -> None:
     """Start the clean server of the default workers, unless one was started before."""
     if not _begun and "parmap._stock" not in sys.modules and hasattr(os, "fork"):
-        _begun.append(_start_clean_server(()))
+        try:
+            _begun.append(_start_clean_server(()))
+        except OSError:
+            pass  # who leases a worker will be told
 
 
 def clean_server(preload: Sequence[str]) -> tuple[_socket.socket, int]:

@@ -81,6 +81,7 @@ class Link:
         self._cell = cell
         self._functions: dict[bytes, int] = {}  # key to number, oldest first
         self._numbers = 0
+        self._call = 0  # the number of the function at hand
         self._ordinal = 0  # of the next item
         self._owed: list[
             tuple[int, int, int]
@@ -107,7 +108,7 @@ class Link:
             parts = task.parts
             if len(self._functions) >= FUNCTIONS:
                 forget = self._functions.pop(next(iter(self._functions)))
-        self._functions[task.key] = number
+        self._functions[task.key] = self._call = number
         news = b""
         if self.ambience != ambience[0]:
             self.ambience, news = ambience
@@ -207,34 +208,47 @@ class Link:
         news: list[News] = []
         for frame in self.channel.receive():
             parts = [part for part in frame.parts if part is not None]
-            if frame.kind == _wire.RESULTS:
-                ordinal, count, seconds, parcels = _codec.unpack(parts[:1])
-                values = (parcels, parts[1:])
-                for first, stop in self._settle(ordinal, ordinal + count):
-                    news.append(News(frame.kind, first, stop, values, seconds))
-            elif frame.kind == _wire.FAILED:
-                ordinal, fatal = _codec.unpack(parts[:1])
-                for first, stop in self._settle(ordinal, ordinal + 1):
-                    news.append(News(frame.kind, first, stop, (parts[1], fatal)))
-            elif frame.kind == _wire.DROPPED:
-                begin, end = _codec.unpack(parts)
-                news += [News(frame.kind, *span) for span in self._returned(begin, end)]
-            elif frame.kind == _wire.CALL_FAILED:
-                self._functions.popitem()  # the newest: the worker has not got it after all
-                news.append(News(frame.kind, payload=parts[0]))
-            elif frame.kind == _wire.READY:
-                self.ready = True
-                self.pid = _codec.unpack(parts)
-                news.append(News(frame.kind))
-            elif frame.kind == _wire.LEAVING:
-                self.left = True
-            elif frame.kind == _wire.SETUP_FAILED:
-                self.refusal = _failure.unpack(parts[0])
-            elif frame.kind == _wire.OUTPUT:
-                news.append(News(frame.kind, payload=(_codec.unpack(parts[:1]), bytes(parts[1]))))
+            if frame.kind in (_wire.RESULTS, _wire.FAILED, _wire.DROPPED):
+                news += self._of_items(frame.kind, parts)
             else:
-                news.append(News(frame.kind, payload=parts[0] if parts else None))
+                news += self._of_worker(frame.kind, parts)
         return news
+
+    def _of_items(self, kind: int, parts: list[memoryview]) -> list[News]:
+        if kind == _wire.RESULTS:
+            ordinal, count, seconds, parcels = _codec.unpack(parts[:1])
+            spans = self._settle(ordinal, ordinal + count)
+            return [News(kind, *span, (parcels, parts[1:]), seconds) for span in spans]
+        begin, detail = _codec.unpack(parts[:1])
+        if kind == _wire.FAILED:
+            spans = self._settle(begin, begin + 1)
+            return [News(kind, *span, (parts[1], detail)) for span in spans]
+        return [News(kind, *span) for span in self._returned(begin, detail)]
+
+    def _of_worker(self, kind: int, parts: list[memoryview]) -> list[News]:
+        payload: Any = None
+        if kind == _wire.READY:
+            self.ready = True
+            self.pid = _codec.unpack(parts)
+        elif kind == _wire.LEAVING:
+            self.left = True
+        elif kind == _wire.SETUP_FAILED:
+            self.refusal = _failure.unpack(parts[0])
+        elif kind == _wire.OUTPUT:
+            payload = _codec.unpack(parts[:1]), bytes(parts[1])
+        elif kind == _wire.CALL_FAILED:
+            failed = _codec.unpack(parts[:1])
+            self._functions = {key: n for key, n in self._functions.items() if n != failed}
+            payload = parts[1]
+            if failed != self._call:
+                return []  # late news of a call that has ended
+        return [News(kind, payload=payload)]
+
+    def bury(self) -> None:
+        """See to it that a worker which has shut its socket is gone."""
+        if not self.child.wait(NEWS):
+            self.kill("connection")
+            self.child.wait(NEWS)
 
     def obituary(self, whole: str | None) -> tuple[int | None, bool, Exception]:
         """After its end: the index it was at, whether it left in order, and what the end looks like.
@@ -242,9 +256,7 @@ class Link:
         `whole` is the name of a call that is itself what runs, so that no item needs to be named.
         """
         running, _ = self.running()
-        if not self.child.wait(NEWS if not self.left else 0):
-            self.kill("connection")  # it has shut its socket, or the server is gone
-            self.child.wait(NEWS)
+        self.bury()
         return running, self.left, self._death(running, whole)
 
     def _death(self, running: int | None, whole: str | None) -> Exception:

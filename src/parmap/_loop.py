@@ -23,7 +23,7 @@ from ._errors import ItemTimeout, WorkerStartError
 from ._plan._crew import INFINITY
 from ._plan._vocabulary import GaveBack, Recall, Stop, WorkerGone, WorkerReady
 from ._serialization import SerializationError
-from ._stock import ambience, show
+from ._stock import ambience, show, show_all
 from ._wire import WireError
 
 TYPE_CHECKING = False
@@ -153,11 +153,14 @@ class ProcessDrive(Drive):
 
     def release_worker(self, worker: int, *, spent: bool) -> None:  # noqa: ARG002 -- the link knows
         """See `Drive`."""
-        self._stock.give_back(self._forget(worker))
+        if worker in self._links:
+            self._stock.give_back(self._forget(worker))
 
     def kill_worker(self, worker: int, overdue: int | None) -> None:
         """See `Drive`."""
-        link = self._links[worker]
+        link = self._links.get(worker)
+        if link is None:
+            return
         link.overdue = overdue
         link.kill("timeout" if overdue is not None else "unwanted")
 
@@ -165,7 +168,9 @@ class ProcessDrive(Drive):
 
     def send(self, worker: int, first: int, stop: int) -> None:
         """See `Drive`."""
-        link = self._links[worker]
+        link = self._links.get(worker)
+        if link is None:
+            return  # it has ended, and the plan is about to hear so
         began = time.perf_counter()
         before = link.channel.queued
         link.send(first, self.values(first, stop), plain=self.intake.plain)
@@ -190,11 +195,13 @@ class ProcessDrive(Drive):
 
     def take_back(self, worker: int, *, leave_one: bool) -> list[tuple[int, int]]:
         """See `Drive`."""
-        return self._links[worker].take_back(leave_one=leave_one)
+        link = self._links.get(worker)
+        return [] if link is None else link.take_back(leave_one=leave_one)
 
     def running(self, worker: int) -> tuple[int | None, float]:
         """See `Drive`."""
-        index, since = self._links[worker].running()
+        link = self._links.get(worker)
+        index, since = (None, 0.0) if link is None else link.running()
         return (index if since else None), since
 
     # --- waiting ----------------------------------------------------------------------------------
@@ -240,7 +247,8 @@ class ProcessDrive(Drive):
         link = self._links[worker]
         try:
             for news in link.hear():
-                HEARD[news.kind](self, worker, news)
+                if news.kind in HEARD:
+                    HEARD[news.kind](self, worker, news)
         except (Closed, WireError):
             self._lost(worker)
 
@@ -344,9 +352,7 @@ class ProcessDrive(Drive):
                     continue
                 link = self._links[worker]
                 try:
-                    for news in link.hear():
-                        if news.kind == _wire.OUTPUT:
-                            show(news.payload)
+                    show_all(link.hear())
                     link.flush()
                 except (Closed, WireError):
                     self._forget(worker)

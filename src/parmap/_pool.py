@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import itertools
 import os
+import sys
 import threading
 import time
 from concurrent.futures import Executor, Future
@@ -36,6 +37,7 @@ from ._serialization import SerializationError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from types import TracebackType
     from typing import Any, ParamSpec, TypeVar
 
     from ._options import StartMethod
@@ -123,7 +125,7 @@ class Pool(Executor):
         self._tasks: _Tasks | None = None
         self._pid = os.getpid()
         self._closed = False
-        atexit.register(self.shutdown)
+        atexit.register(self._at_exit)
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Schedule `fn(*args, **kwargs)` and return its future at once.
@@ -215,13 +217,30 @@ class Pool(Executor):
         with self._lock:
             self._closed = True
             tasks = self._tasks if self._pid == os.getpid() else None
-        atexit.unregister(self.shutdown)
+        atexit.unregister(self._at_exit)
         if tasks is not None:
             tasks.close(cancel=cancel_futures)
             if not wait:
                 return  # the thread ends the workers when it is through
             tasks.join()
         self._parmap_stock.close(for_good=True)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self._stop()
+        else:
+            self.shutdown()
+
+    def _at_exit(self) -> None:
+        if issubclass(getattr(sys, "last_type", None) or Exception, KeyboardInterrupt):
+            self._stop()
+        else:
+            self.shutdown()
 
     def terminate_workers(self) -> None:
         """End all workers at once; what runs fails with `WorkerDied`, what waits is cancelled."""

@@ -18,12 +18,14 @@ from . import _ambience, _cell, _codec, _cpus, _launch, _memory, _process
 from ._channel import Channel, Closed
 from ._link import Link
 from ._serialization import SerializationError
-from ._wire import WireError
+from ._wire import OUTPUT, WireError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, Protocol
+
+    from ._link import News
 
     class Tenant(Protocol):
         """Who leases workers, and can be told that one has become free."""
@@ -110,7 +112,10 @@ class Stock:
     def warm_up(self) -> None:
         """Start the clean server, if there is one and it does not run, without waiting for it."""
         if self.kind.start_method == "forkserver" and self.kind.launch is None:
-            self._clean_server()
+            try:
+                self._clean_server()
+            except OSError:
+                pass  # who leases a worker will be told
 
     def lease(self, tenant: Tenant) -> Link | None:
         """A worker for this tenant, perhaps still starting; None: it will be offered one.
@@ -142,6 +147,7 @@ class Stock:
                 self._leased[link] = tenant
             if _is_live(link):
                 return link
+            link.bury()
             self.discard(link)
         try:
             link = self._start(number, tenant.side_by_side)
@@ -215,6 +221,7 @@ class Stock:
         try:
             cell_fd = _memory.anonymous_file(_cell.SIZE)
             cell = _cell.Cell(cell_fd)
+            cell.words[_cell.AT] = -1
             child = self._launch(theirs.fileno(), cell_fd, number, ours)
         except BaseException:
             ours.close()
@@ -313,8 +320,7 @@ def _is_live(link: Link) -> bool:
     poller.register(link.channel.fileno(), select.POLLIN)
     try:
         while poller.poll(0):
-            for news in link.hear():
-                show(news.payload) if news.payload is not None else None
+            show_all(link.hear())
         return not link.left
     except (Closed, WireError):
         return False
@@ -334,8 +340,7 @@ def _await_ends(links: Sequence[Link], seconds: float, stock: Stock) -> list[Lin
         for fd, _ in poller.poll(remaining * 1000):
             link = left[fd]
             try:
-                for news in link.hear():
-                    show(news.payload) if news.payload is not None else None
+                show_all(link.hear())
             except (Closed, WireError):
                 poller.unregister(fd)
                 del left[fd]
@@ -344,6 +349,13 @@ def _await_ends(links: Sequence[Link], seconds: float, stock: Stock) -> list[Lin
                 else:
                     return [link, *left.values()]
     return list(left.values())
+
+
+def show_all(news: Sequence[News]) -> None:
+    """Write what workers have written, and ignore all else that they say."""
+    for item in news:
+        if item.kind == OUTPUT:
+            show(item.payload)
 
 
 def show(output: tuple[int, bytes]) -> None:

@@ -203,6 +203,7 @@ class Worker:
             if len(frame.parts) > 2:  # noqa: PLR2004 -- there is an initializer
                 initializer, arguments = _codec.unpack(_parts(frame)[2:])
                 initializer(*arguments)
+                _ambience.keep()
         except BaseException as error:
             self._send(_wire.SETUP_FAILED, [_failure.pack(error, skip=1)])
             raise Closed from error
@@ -221,13 +222,15 @@ class Worker:
         try:
             if len(ambience):
                 _ambience.adopt(_codec.unpack([ambience]), self._own)
+            else:
+                _ambience.enforce()
             if function:
                 self._functions[call] = _codec.unpack(function)
             func = self._functions[call]
             self._call = _starred(func) if star else func
         except BaseException as error:
             self._call = None
-            self._send(_wire.CALL_FAILED, [_failure.pack(error, skip=1)])
+            self._send(_wire.CALL_FAILED, [_codec.pack_plain(call), _failure.pack(error, skip=1)])
 
     # --- items ------------------------------------------------------------------------------------
 
@@ -371,7 +374,7 @@ class Worker:
     # --- what the function prints -----------------------------------------------------------------
 
     def _stream(self, number: int) -> io.TextIOWrapper:
-        stream = io.TextIOWrapper(
+        stream = _Stream(
             io.BufferedWriter(_Forwarder(self._forward, number)),
             encoding="utf-8",
             errors="backslashreplace",
@@ -382,6 +385,13 @@ class Worker:
 
     def _forward(self, number: int, data: bytes) -> None:
         self._send(_wire.OUTPUT, [_codec.pack_plain(number), data])
+
+
+class _Stream(io.TextIOWrapper):
+    """A standard stream, which a function cannot close for those that come after it."""
+
+    def close(self) -> None:
+        self.flush()
 
 
 class _Forwarder(io.RawIOBase):

@@ -86,9 +86,25 @@ class Program:
         self._out, self._err = here / "out", here / "err"
         self._shared = _shared()
         self.began = time.monotonic()
+        try:
+            self.process = self._start(file, arguments, flags, environment, before, popen)
+        except BaseException:
+            self._own.cleanup()
+            raise
+        self.pid = self.process.pid
+
+    def _start(
+        self,
+        file: Path,
+        arguments: Sequence[str],
+        flags: Sequence[str],
+        environment: Mapping[str, str] | None,
+        before: Callable[[], None] | None,
+        popen: dict[str, Any],
+    ) -> subprocess.Popen[bytes]:
         with open(self._out, "wb") as out, open(self._err, "wb") as err:
             popen = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err, **popen}
-            self.process = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, *flags, str(file), *arguments],
                 cwd=self.directory,
                 env={
@@ -102,7 +118,6 @@ class Program:
                 preexec_fn=before,
                 **popen,
             )
-        self.pid = self.process.pid
 
     def __enter__(self) -> Program:
         return self
@@ -179,7 +194,19 @@ class Program:
         while ((processes := self.processes()) or shared) and time.monotonic() < until:
             time.sleep(NAP)
             shared &= _shared()
+        shared = {name for name in shared if not self._is_foreign(name)}
         return Left(processes, {entry.name for entry in self.temporary.iterdir()}, shared)
+
+    def _is_foreign(self, name: str) -> bool:
+        """Whether a living process that this program has not started maps that file of /dev/shm."""
+        mark = f"{_MARK}={self.mark}".encode()
+        for entry in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                if f"/dev/shm/{name}" in Path(f"/proc/{entry}/maps").read_text():
+                    return mark not in Path(f"/proc/{entry}/environ").read_bytes()
+            except OSError:
+                continue  # it has just ended, or is somebody else's
+        return False
 
     def _said(self) -> str:
         return f"--- stdout\n{self.out}\n--- stderr\n{self.err}\n--- left\n{self.processes()}"

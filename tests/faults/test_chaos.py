@@ -11,8 +11,8 @@ import pytest
 
 from parmap import Pool, WorkerDied, parallel_imap, parallel_map
 
-from .harness import FULL
 from .deaths import enlist, work  # where imports are cheap: each new worker repeats them
+from .harness import FULL
 
 ITEMS = 20_000 if FULL else 2_000
 METHODS = ("forkserver", "spawn", "fork")

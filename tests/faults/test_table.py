@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib.util import find_spec
 
 import pytest
 
@@ -19,7 +20,7 @@ from parmap import (
 
 from . import deaths
 from .deaths import DEATHS
-from .harness import FULL, most_telling
+from .harness import FULL, most_telling, run
 
 METHODS = ("forkserver", "spawn", "fork")
 
@@ -254,16 +255,32 @@ def test_item_that_cannot_be_unpickled() -> None:
 SIZE = 400_000_000
 
 
-@pytest.mark.parametrize("delay", most_telling([0.005, 0.03, 0.0, 0.1], 2))
-@pytest.mark.parametrize("kind", ["bytes", "array", "list"])
-def test_killed_while_sending(kind: str, delay: float) -> None:
-    if kind == "array":
-        pytest.importorskip("numpy")
+delays = pytest.mark.parametrize("delay", most_telling([0.005, 0.03, 0.0, 0.1], 2))
+
+
+def killed_while_sending(kind: str, delay: float) -> None:
     func = partial(deaths.send_much_and_die, kind=kind, size=SIZE, delay=delay)
     results = parallel_map(func, range(8), max_workers=2, on_error="return", chunksize=1)
     assert [r for i, r in enumerate(results) if i != 3] == [0, 1, 2, 4, 5, 6, 7]
     if isinstance(results[3], Exception):  # else it was quicker than the killer
         check_death(results[3], "SIGKILL", 3)
+
+
+@delays
+@pytest.mark.parametrize("kind", ["bytes", "list"])
+def test_killed_while_sending(kind: str, delay: float) -> None:
+    killed_while_sending(kind, delay)
+
+
+@delays
+def test_killed_while_sending_an_array(delay: float) -> None:
+    """In a program of its own: the threads of NumPy's BLAS would stay in this process."""
+    if find_spec("numpy") is None:
+        pytest.skip("NumPy is not there")
+    run(
+        "from tests.faults.test_table import killed_while_sending\n"
+        f"killed_while_sending('array', {delay})\n"
+    )
 
 
 @pytest.mark.parametrize("call", ["run_in_process", "spawn_each", "submit", "imap"])

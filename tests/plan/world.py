@@ -81,6 +81,7 @@ class Worker:
         self.number = number
         self.stage = "starting"  # then up, and perhaps doomed; in the end released or gone
         self.up = False
+        self.ready_at = 0.0
         self.leaving = False
         self.alone = False  # was sent a suspect
         self.held = set()  # sent, not answered for: what follows is about these
@@ -130,6 +131,7 @@ class World:
         self.delivered = set()
         self.taken = 0
         self.futile_starts = self.futile_deaths = 0
+        self.futile_at = 0.0
         self.leaver_holds = None  # while a Recall is handled
         self.must_end = None  # the fields of the Finish that has to follow
         self.finished = None
@@ -160,6 +162,7 @@ class World:
         worker = self._member(event.worker)
         if worker is not None:
             self.futile_starts = 0
+            worker.ready_at = event.now
 
     def _see_workergone(self, event):
         worker = self._member(event.worker)
@@ -175,12 +178,13 @@ class World:
             self.futile_starts += 1
             if self.futile_starts == FUTILE:
                 self.must_end = (None, event.error, False)
-        elif lost and not (event.orderly or doomed):
+        elif lost and not (event.orderly or doomed) and worker.ready_at >= self.futile_at:
+            self.futile_at = event.now
             self.futile_deaths += 1
             if self.futile_deaths >= FUTILE:
                 index = min(lost)
                 lost.discard(index)
-                self.fail(index, event.error, again=False)
+                self.fail(index, event.error, again=event.again)
         self.put_back(lost, worker)
 
     def _see_inputread(self, event):

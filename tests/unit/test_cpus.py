@@ -184,11 +184,11 @@ def machine(monkeypatch):
     ("given", "cpus"),
     [
         ({}, 8),
-        ({"affinity": 32}, 16),
+        ({"affinity": 1}, 1),
         ({"quota": 3}, 3),
         ({"quota": 99}, 8),
         ({"affinity": 0}, 1),
-        ({"cpus": None, "affinity": 4}, 1),
+        ({"cpus": None, "affinity": 4}, 4),
     ],
 )
 def test_the_least_counts(machine, given, cpus):

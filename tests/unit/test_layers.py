@@ -15,7 +15,7 @@ PACKAGE = pathlib.Path(parmap.__file__).parent
 RANKS = (
     "_ambience _async _byvalue _cpus _errors _identity _launch _memory _plan _plan._chunks _plan._spans _plan._vocabulary _progress _signatures _wire",
     "_cell _channel _cloud _options _plan._crew _serialization",
-    "_culprit _plan._call",
+    "_choice _culprit _plan._call",
     "_codec",
     "_failure _intake",
     "_drive _worker",

@@ -143,6 +143,7 @@ class Plan:
         self._doom: tuple[int, object] | None = None  # the lowest final failure
         self._futile_starts = 0
         self._futile_deaths = 0
+        self._futile_at = 0.0  # when the last of them was
         self.over = False
         self._now = 0.0  # of the newest event
         self._out: list[Command] = []
@@ -195,6 +196,7 @@ class Plan:
         member = self.crew.members.get(event.worker)
         if member is not None:
             member.ready = True
+            member.ready_at = event.now
             if event.budget is not None:
                 member.budget = event.budget
             self.crew.file(member)
@@ -217,11 +219,13 @@ class Plan:
             self._futile_starts += 1
             if self._futile_starts >= FUTILE:
                 self._finish(None, event.error)
-        elif member.held.count:
+        elif member.held.count and member.ready_at >= self._futile_at:
+            # Workers that die together, by whatever kills them all, count as one.
+            self._futile_at = event.now
             self._futile_deaths += 1
             if self._futile_deaths >= FUTILE:
                 index, _ = member.held.take(1)
-                self._failed(event.now, index, event.error, again=False)
+                self._failed(event.now, index, event.error, again=event.again)
 
     def _on_read(self, event: InputRead) -> None:
         self._reading = False

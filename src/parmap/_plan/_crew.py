@@ -32,10 +32,12 @@ class Member:
         "news",
         "number",
         "ready",
+        "ready_at",
     )
 
     def __init__(self, number: int, budget: int | None) -> None:
         self.number = number
+        self.ready_at = 0.0
         self.ready = False  # it has said that it can take items
         self.held = Spans()  # sent and not answered for, running ones included
         self.last_sent = 0  # how many items the newest message took
