@@ -26,8 +26,9 @@ SIZE = 4096  # one page, the least that can be shared
 AT = 0  # the ordinal that is running or was last, less STEP; -1 after all results have been sent
 CLAIMED = 1  # ordinals below this have begun, or will
 SINCE = 2  # when the running one began (monotonic nanoseconds), 0 between items; only if asked for
-LIMIT = 3  # ordinals below this, from FLOOR on and not claimed, have been taken back
-FLOOR = 4
+LIMIT = 3  # ordinals below this and not claimed have been taken back,
+KEPT_LOW = 4  # but for those from this
+KEPT_HIGH = 5  # to before this: read before KEPT_LOW, and written after it
 
 #: A byte rather than a word: how far beyond `AT`, within a block of so many items.
 STEP = 64
@@ -48,12 +49,17 @@ class Cell:
         self.words = memoryview(self._map).cast("q")
         self.steps = memoryview(self._map)
 
-    def take_back(self, floor: int, limit: int) -> int:
-        """Take back what is from `floor` to `limit` and has not begun; answer where that begins."""
-        self.words[FLOOR] = floor
+    def take_back(self, kept: tuple[int, int], limit: int) -> int:
+        """Take back what is below `limit` and has not begun, but for what is `kept`.
+
+        Answers where that begins. What was taken back before stays so, though the worker may not have
+        come to it yet; therefore what is kept has a lower end, too, and is never seen half written.
+        """
+        self.words[KEPT_HIGH] = 0
+        self.words[KEPT_LOW], self.words[KEPT_HIGH] = kept
         self.words[LIMIT] = limit
         time.sleep(VISIBLE)
-        return max(floor, self.words[CLAIMED])
+        return max(kept[1], self.words[CLAIMED])
 
     def running(self) -> tuple[int, int]:
         """The ordinal that is running and since when; when is 0 between items."""

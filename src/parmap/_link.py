@@ -158,8 +158,8 @@ class Link:
         """
         if not self._owed:
             return []
-        floor = self._owed[0][0] + leave_one
-        begun = self._cell.take_back(floor, self._ordinal)
+        first = self._owed[0][0]
+        begun = self._cell.take_back((first, first + leave_one), self._ordinal)
         return self._returned(begun, self._ordinal)
 
     def _returned(self, begin: int, end: int) -> list[tuple[int, int]]:
@@ -229,7 +229,7 @@ class Link:
         payload: Any = None
         if kind == _wire.READY:
             self.ready = True
-            self.pid = _codec.unpack(parts)
+            self.pid = self.child.pid = _codec.unpack(parts)
         elif kind == _wire.LEAVING:
             self.left = True
         elif kind == _wire.SETUP_FAILED:

@@ -143,6 +143,10 @@ class Forked(Child):
     def kill(self, signal: int) -> None:
         """See `Child`."""
         self._server.signal(self, signal)
+        if self._server.gone and self.exitcode is None and self.pid is not None:
+            # The server has been killed, so nobody reaps its workers here and their pids stay theirs,
+            # or the system's own first process does, in the moment that this takes.
+            _signal_both(self.pid, signal)
 
     def wait(self, seconds: float) -> bool:
         """See `Child`."""
@@ -163,11 +167,7 @@ class Own(Child):
     def kill(self, signal: int) -> None:
         """See `Child`."""
         if not self._reaped:
-            for send in (os.killpg, os.kill):
-                try:
-                    send(self.pid, signal)
-                except (ProcessLookupError, PermissionError):
-                    continue  # it has not got its own group yet, or is gone
+            _signal_both(self.pid, signal)
 
     def wait(self, seconds: float) -> bool:
         """See `Child`."""
@@ -179,6 +179,15 @@ class Own(Child):
                 except (ProcessLookupError, PermissionError):
                     pass
         return self._reaped
+
+
+def _signal_both(pid: int, signal: int) -> None:
+    """Signal a process and its group, which it may not have got yet."""
+    for send in (os.killpg, os.kill):
+        try:
+            send(pid, signal)
+        except (ProcessLookupError, PermissionError):
+            continue  # there is none, or it is gone
 
 
 def fork(run: Callable[[], None]) -> Own:
@@ -277,11 +286,7 @@ class Multiprocessing(Child):
         """See `Child`."""
         assert self.pid is not None
         if self._process.exitcode is None:
-            for send in (os.killpg, os.kill):
-                try:
-                    send(self.pid, signal)
-                except (ProcessLookupError, PermissionError):
-                    continue  # it has not got its own group yet, or is gone
+            _signal_both(self.pid, signal)
 
     def wait(self, seconds: float) -> bool:
         """See `Child`."""

@@ -43,7 +43,7 @@ _KNOWN = 16
 GRACE = 0.5
 
 _AT, _CLAIMED, _SINCE, _LIMIT = _cell.AT, _cell.CLAIMED, _cell.SINCE, _cell.LIMIT
-_FLOOR = _cell.FLOOR
+_KEPT_LOW, _KEPT_HIGH = _cell.KEPT_LOW, _cell.KEPT_HIGH
 _STEP, _BLOCK, _COUNT = _cell.STEP, _cell.BLOCK, bytes(range(_cell.BLOCK))
 
 
@@ -251,10 +251,13 @@ class Worker:
             upto = min(at + self._run_length, start + count)
             words[_CLAIMED] = upto
             if words[_LIMIT] > at:
-                if at >= words[_FLOOR]:
-                    at = self._drop(at, min(words[_LIMIT], start + count))
+                high = words[_KEPT_HIGH]
+                low = words[_KEPT_LOW]
+                if not low <= at < high:
+                    end = low if at < low < high else words[_LIMIT]
+                    at = self._drop(at, min(end, start + count))
                     continue
-                upto = min(upto, words[_FLOOR])
+                upto = min(upto, high)
                 words[_CLAIMED] = upto
             began = time.perf_counter()
             try:

@@ -173,7 +173,7 @@ def test_chain_of_causes() -> None:
 def _chain(x: int) -> None:
     try:
         try:
-            1 / (x - x)  # noqa: B018
+            1 / (x - x)
         except ZeroDivisionError:
             raise Awkward(1, reason="context")
     except Awkward as cause:
