@@ -36,6 +36,9 @@ ENOUGH = 1 << 18
 RUN = 0.0005
 RUN_GROWTH = 4
 
+#: Seconds to look again and again for the next message before sleeping: see the caller's, in `_loop`.
+SPIN = 0.0002 if hasattr(os, "sched_yield") else 0.0
+
 #: Functions of submitted tasks that are kept.
 _KNOWN = 16
 
@@ -165,6 +168,9 @@ class Worker:
         poller = select.poll()
         poller.register(self._channel.fileno(), select.POLLIN)
         while True:
+            began = time.perf_counter()
+            while not poller.poll(0) and time.perf_counter() - began < SPIN:
+                os.sched_yield()
             if self._idle_timeout is not None and not poller.poll(self._idle_timeout * 1000):
                 self._send(_wire.LEAVING, [])
                 return
