@@ -49,12 +49,13 @@ def _class_of(number: Any) -> type:
 
 def _with_slots(cls: type, reduced: Any) -> Any:
     """Cloudpickle forgets `__slots__`, so that instances get a dictionary, which those here have not."""
-    if "__slots__" not in cls.__dict__ or not isinstance(reduced, tuple):
-        return reduced
+    slots = cls.__dict__.get("__slots__")
+    if not slots or not isinstance(reduced, tuple):
+        return reduced  # empty ones, as a NamedTuple has, make no difference to what is pickled
     make, arguments, *rest = reduced
     if getattr(make, "__name__", "") != "_make_skeleton_class" or "__slots__" in arguments[3]:
         return reduced
-    given = {**arguments[3], "__slots__": cls.__dict__["__slots__"]}
+    given = {**arguments[3], "__slots__": slots}
     return make, (*arguments[:3], given, *arguments[4:]), *rest
 
 

@@ -151,15 +151,15 @@ def holds_packed(parcels: Sequence[Any]) -> bool:
     return any(parcel[0] != _BATCH for parcel in parcels)
 
 
-def unbundle(parcels: Sequence[Any], parts: Sequence[memoryview]) -> list[Any]:
+def unbundle(parcels: Sequence[Any], parts: Sequence[memoryview]) -> Sequence[Any]:
     """The values again: scalars as they are and all else `Packed`, still to be unpacked."""
     values: list[Any] = []
     at = 0
     for kind, detail in parcels:
         if kind == _BATCH:
-            batch: list[Any] | tuple[Any, ...] = loads(parts[at])
+            batch: Sequence[Any] = loads(parts[at])
             if len(parcels) == 1:
-                return batch if isinstance(batch, list) else list(batch)
+                return batch
             values += batch
             at += 1
         elif kind == _SINGLE:

@@ -95,6 +95,7 @@ class ProcessDrive(Drive):
         self._links: dict[int, Link] = {}  # by the plan's number
         self._workers: dict[int, int] = {}  # the plan's number by descriptor
         self._wanted: list[int] = []  # asked for, and not leased yet
+        self._places: list[None] = []  # one for each worker that may be leased now; as above
         self._offered: list[Link] = []  # came free meanwhile; appended by other threads
         self._wake: Wake | None = None
         self._owns_wake = False
@@ -132,6 +133,11 @@ class ProcessDrive(Drive):
         self._offered.append(link)
         if self._wake is not None:
             self._wake.set()
+
+    def find_place(self) -> None:
+        """Lease again what was waited for; called in any thread."""
+        self._places.append(None)
+        self.nudge()
 
     def nudge(self) -> None:
         """Look whether a worker can be spared; called in any thread."""
@@ -251,6 +257,12 @@ class ProcessDrive(Drive):
             self._adopt(self._wanted.pop(0), self._offered.pop(0))
         while self._offered:
             self._stock.give_back(self._offered.pop(0))
+        while self._places:
+            self._places.pop()
+            if self._wanted:
+                self.start_worker(self._wanted.pop(0))
+            else:
+                self._stock.pass_on()
 
     def _hear(self, worker: int) -> None:
         link = self._links[worker]
@@ -341,6 +353,8 @@ class ProcessDrive(Drive):
             self._workers.clear()
             self._wanted.clear()
             self._offered.clear()
+            for _ in self._places:
+                self._stock.pass_on()
             if self._wake is not None and self._owns_wake:
                 self._wake.close()
             self._wake = None

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
         def offer(self, link: Link) -> None:
             """Take a worker that was waited for; called in any thread."""
 
+        def find_place(self) -> None:
+            """Lease again what was waited for; called in any thread."""
+
         def nudge(self) -> None:
             """Look whether a worker can be spared; called in any thread."""
 
@@ -195,17 +198,15 @@ class Stock:
         with self._lock:
             self._leased.pop(link, None)
             self._numbers.discard(link.number)
-            waiting = self._waiting[:1]
-            del self._waiting[:1]
         link.close()
-        for tenant in waiting:
-            # Its place is free: whoever waits may start one.
-            try:
-                fresh = self.lease(tenant)
-            except OSError:
-                continue
-            if fresh is not None:
-                tenant.offer(fresh)
+        self.pass_on()
+
+    def pass_on(self) -> None:
+        """Tell whoever waits longest that there is a place: it may start a worker."""
+        with self._lock:
+            tenant = self._waiting.pop(0) if self._waiting else None
+        if tenant is not None:
+            tenant.find_place()
 
     def leave(self, tenant: Tenant) -> list[Link]:
         """Forget that a tenant waits; answer what it still holds."""

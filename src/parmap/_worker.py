@@ -249,7 +249,9 @@ class Worker:
             return
         values = _codec.unbundle(parcels, _parts(frame)[1:])
         careful = self._timed or _codec.holds_packed(parcels)
-        run = self._run_carefully if careful else self._run_fast
+        run = self._run_fast
+        if careful:
+            values, run = list(values), self._run_carefully
         words = self._words
         self._out_from = at = start
         self._sent_at = time.perf_counter()
@@ -287,7 +289,7 @@ class Worker:
         self._report()
         words[_AT] = -1
 
-    def _run_fast(self, values: list[Any], begin: int, end: int, ordinal: int) -> None:
+    def _run_fast(self, values: Any, begin: int, end: int, ordinal: int) -> None:
         """Run items that are there as they are: the loop that tiny items live in.
 
         To say which item it is at, it writes a word for each block and a byte for each item, which is
@@ -310,7 +312,7 @@ class Worker:
                 else:
                     self._keep(result)
 
-    def _run_carefully(self, values: list[Any], begin: int, end: int, ordinal: int) -> None:
+    def _run_carefully(self, values: Any, begin: int, end: int, ordinal: int) -> None:
         """Run items that are to be unpacked, each by itself, or timed."""
         words = self._words
         words[_AT] = -1

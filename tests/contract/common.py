@@ -63,7 +63,7 @@ scalars = st.one_of(
 hashable = st.one_of(
     scalars,
     st.tuples(scalars, scalars),
-    st.frozensets(st.integers(), max_size=3),
+    st.frozensets(st.integers(), max_size=1),  # the order of more is outside the promise
     st.builds(Point, st.integers(), st.text(max_size=3)),
 )
 values = st.one_of(

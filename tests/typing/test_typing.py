@@ -124,8 +124,5 @@ def test_typing_is_not_imported_with_the_functions() -> None:
     assert imported_by("; ".join(f"parmap.{name}" for name in names)) == "[]"
 
 
-@pytest.mark.xfail(
-    reason="Python's default warning filters name `__main__`, and cloudpickle is imported for them"
-)
 def test_typing_is_not_imported_by_a_call() -> None:
     assert imported_by("parmap.parallel_map(abs, [-1, 2], max_workers=1)") == "[]"
