@@ -32,11 +32,10 @@ class Closed(Exception):
 class Channel:
     """Sends and receives frames."""
 
-    __slots__ = ("_decoder", "_fds", "_outgoing", "closed", "queued", "sock")
+    __slots__ = ("_decoder", "_fds", "_outgoing", "queued", "sock")
 
     def __init__(self, sock: _socket.socket) -> None:
         self.sock = sock
-        self.closed = False
         self.queued = 0  # bytes put up for sending so far
         self._decoder = Decoder()
         self._outgoing: list[tuple[list[memoryview], int | None]] = []
@@ -177,7 +176,6 @@ class Channel:
 
     def close(self) -> None:
         """Close the socket and whatever descriptors are still held."""
-        self.closed = True
         for _, fd in self._outgoing:
             if fd is not None:
                 os.close(fd)

@@ -270,7 +270,7 @@ class Drive:
         self, worker: int | None, index: int, error: BaseException, *, fatal: bool = False
     ) -> None:
         """An item has failed."""
-        again = isinstance(error, self._retry_on)
+        again = self.may_retry(error)
         now = time.monotonic()
         self.feed(ItemFailed(now, worker, index, error, again=again, fatal=fatal))
 

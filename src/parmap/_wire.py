@@ -31,8 +31,7 @@ LEAVING = 11  # from a worker: it ends of its own accord; nothing follows
 END = 12  # to a worker: no more calls
 FORK = 13  # to the clean server: a worker, please; descriptors come along
 KILL = 14  # to the clean server: signal a worker's process group
-STARTED = 15  # from the clean server: a worker's pid, or an errno
-EXITED = 16  # from the clean server: a worker's exit status
+EXITED = 15  # from the clean server: a worker's exit status
 KINDS = frozenset(range(HELLO, EXITED + 1))
 
 MAGIC = 0xA7
