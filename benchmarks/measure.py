@@ -1,48 +1,69 @@
 """One measurement, in a process of its own.
 
-`python -m benchmarks.measure WORKLOAD LIBRARY [--quick]` prints the numbers as JSON.
+`python -m benchmarks.measure WORKLOAD PARTICIPANT [--quick]` prints the numbers as JSON.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter, sleep
+from time import monotonic, perf_counter, sleep
+from typing import TYPE_CHECKING
 
-from .peers import BY_NAME, CORES, Peer
-from .workloads import WORKLOAD_BY_NAME, Numbers, Workload
+from .memory import tree
+from .peers import CORES
+from .suite import ALL, Growth, Workload
+
+if TYPE_CHECKING:
+    from .workloads.tools import Numbers
 
 #: Seconds after which a measurement has failed: peers may hang.
-PATIENCE = 180
+PATIENCE = 240
+QUICK_PATIENCE = 60
 
-#: The share of the machine that others may take before a measurement is repeated, and how often.
+#: The share of the machine that others may take before a measurement is repeated, and how often it
+#: is made then, unless it has to be quick.
 DISTURBED = 0.04
 ATTEMPTS = 2
 
+#: Seconds that a library's processes may live on after the one that used it.
+GRACE = 3.0
 
-def measure(workload: Workload, peer: Peer, *, quick: bool) -> tuple[Numbers | str, float]:
-    """Measure: numbers by setting, or what went wrong; and the share that others took meanwhile.
 
-    It is repeated while that share is large; the least disturbed attempt counts.
-    """
-    attempts: list[tuple[Numbers | str, float]] = []
-    while len(attempts) < ATTEMPTS and all(others > DISTURBED for _, others in attempts):
+@dataclass(frozen=True)
+class Measured:
+    """What came of a measurement."""
+
+    numbers: Numbers | None
+    failure: str = ""
+    others: float = 0.0  # the share of the machine that other programs took
+    left: int = 0  # processes that were still there, and had to be killed
+
+
+def measure(entry: Workload | Growth, participant: str, *, quick: bool) -> Measured:
+    """Measure; again, if others took much of the machine. The least disturbed attempt counts."""
+    attempts: list[Measured] = []
+    most = 1 if quick or isinstance(entry, Growth) else ATTEMPTS
+    while len(attempts) < most and all(attempt.others > DISTURBED for attempt in attempts):
         sleep(0.05 + 0.5 * len(attempts))  # what went before settles
-        began, used = perf_counter(), _others()
-        found = _start(workload, peer, quick=quick)
-        others = (_others() - used) / (perf_counter() - began) / CORES
-        attempts.append((found, others))
-    return min(attempts, key=lambda attempt: attempt[1])
+        attempts.append(_start(entry, participant, quick=quick))
+        if attempts[-1].failure:
+            break
+    return min(attempts, key=lambda attempt: attempt.others)
 
 
-def _start(workload: Workload, peer: Peer, *, quick: bool) -> Numbers | str:
-    command = [sys.executable, "-m", __name__, workload.name, peer.name, *["--quick"] * quick]
+def _start(entry: Workload | Growth, participant: str, *, quick: bool) -> Measured:
+    _adopt_orphans()
+    command = [sys.executable, "-m", __name__, entry.name, participant, *["--quick"] * quick]
     unset = "PYTHONDONTWRITEBYTECODE"  # or whatever starts an interpreter would time the compiler
     environment = {name: value for name, value in os.environ.items() if name != unset}
+    began, used = perf_counter(), _others()
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -52,19 +73,75 @@ def _start(workload: Workload, peer: Peer, *, quick: bool) -> Numbers | str:
         env=environment,
         start_new_session=True,
     )
+    patience = QUICK_PATIENCE if quick else PATIENCE
+    said, failure = "", ""
     try:
-        said, complained = process.communicate(timeout=PATIENCE)
+        said, complained = process.communicate(timeout=patience)
+        if process.returncode:
+            failure = _last_line(complained) or f"exit code {process.returncode}"
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        return f"no answer in {PATIENCE} s"
-    except KeyboardInterrupt:
-        os.killpg(process.pid, signal.SIGKILL)  # it has a session of its own, and heard nothing
-        raise
-    if process.returncode:
-        return complained.strip().rpartition("\n")[2] or f"exit code {process.returncode}"
-    numbers: Numbers = json.loads(said.splitlines()[-1])
-    return numbers
+        failure = f"no answer in {patience} s"
+    finally:  # also at Ctrl-C: it has a session of its own, and heard nothing
+        if process.returncode is None:
+            _kill(process.pid)
+            process.communicate()
+        left = _end_what_is_left()
+    others = (_others() - used) / (perf_counter() - began) / CORES
+    numbers = None if failure else json.loads(said.splitlines()[-1])
+    return Measured(numbers, failure, max(others, 0.0), left)
+
+
+def _last_line(text: str) -> str:
+    """What an exception says of itself; some libraries say more afterwards."""
+    lines = [line for line in text.splitlines() if line and not line[0].isspace()]
+    errors = [line for line in lines if line.partition(":")[0].endswith(("Error", "Exception"))]
+    return ([*lines[-1:], *errors[-1:]] or [""])[-1][:200]
+
+
+# --- nothing is left running ----------------------------------------------------------------------
+
+
+def _adopt_orphans() -> None:
+    """What a library leaves behind becomes a child of this process (on Linux)."""
+    if sys.platform == "linux":
+        set_child_subreaper = 36
+        ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0)
+
+
+def _end_what_is_left() -> int:
+    """Wait for all descendants; kill those that stay: how many?"""
+    if sys.platform != "linux":
+        return 0
+    until = monotonic() + GRACE
+    while _reap() and monotonic() < until:
+        sleep(0.02)
+    left = 0
+    while _reap():
+        left += _kill(os.getpid())
+        sleep(0.02)
+    return left
+
+
+def _reap() -> bool:
+    """Take the exit codes of the dead; whether somebody lives."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+        return True
+    except ChildProcessError:
+        return False
+
+
+def _kill(root: int) -> int:
+    """Kill a process and all its descendants; if it is this one, these alone."""
+    pids = tree(root) if sys.platform == "linux" else [root]
+    pids = [pid for pid in pids if pid != os.getpid()]
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # it has just ended
+    return len(pids)
 
 
 def _others() -> float:
@@ -83,9 +160,9 @@ def _others() -> float:
 
 def main() -> None:
     """Be that process."""
-    workload, peer, *options = sys.argv[1:]
-    numbers = WORKLOAD_BY_NAME[workload].measure(BY_NAME[peer], quick="--quick" in options)
-    print(json.dumps(numbers))
+    entry, participant, *options = sys.argv[1:]
+    numbers = ALL[entry].run(participant, quick="--quick" in options)
+    print("\n" + json.dumps(numbers))
 
 
 if __name__ == "__main__":
