@@ -57,7 +57,7 @@ distclean: clean
 
 # One stamp for each extra ("demo" is none of them: the package alone). Two makes may run at once:
 # the second waits at the lock, where there is `flock`, and then finds the work done. "dev" holds
-# all the others, so it makes their stamps too.
+# all the others but "bench" (Dask and Ray are large), so it makes their stamps too.
 $(VENV)/.stamp-%: pyproject.toml
 	@mkdir -p $(VENV)
 	@exec 9>$(VENV)/.lock; \
@@ -69,7 +69,7 @@ $(VENV)/.stamp-%: pyproject.toml
 	extra="[$*]"; stamps="$@"; \
 	case "$*" in \
 	    demo) extra="" ;; \
-	    dev) stamps="$@ $(foreach e,demo test docs bench,$(VENV)/.stamp-$e)" ;; \
+	    dev) stamps="$@ $(foreach e,demo test docs,$(VENV)/.stamp-$e)" ;; \
 	esac; \
 	echo "installing parmap$$extra into $(VENV)"; \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".$$extra"; \

@@ -58,7 +58,7 @@ def has_large_memory(pid):
     """Whether a process is about to hand over memory in place of bytes, as parmap does."""
     for link in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            if "memfd:" in str(link.readlink()) and link.stat().st_size >= LARGE:
+            if "memfd:" in str(link.readlink()) and link.stat().st_size >= LARGE // 2:
                 return True
         except OSError:
             pass  # closed meanwhile

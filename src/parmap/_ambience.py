@@ -97,12 +97,14 @@ def adopt(found: dict[str, Any], own: dict[str, str]) -> None:
     _wanted["environment"] = environment
     _caller.update(found)
     _caller["environment"] = theirs
+    _calm.clear()
     enforce()
 
 
 def keep() -> None:
     """Take what an initializer has changed for what is wanted."""
     _wanted.update(_current())
+    _calm.clear()
 
 
 def _current() -> dict[str, Any]:
@@ -112,22 +114,24 @@ def _current() -> dict[str, Any]:
     return found
 
 
-#: The environment when it last was as wanted, undecoded, and what was wanted then.
-_settled: tuple[dict[Any, Any], dict[str, str]] = {}, {}
+#: How things were when they last were as wanted; empty if that is not known.
+_calm: dict[str, Any] = {}
 
 
 def enforce() -> None:
     """Undo what functions have changed since."""
-    global _settled  # noqa: PLW0603 -- as above
+    global _calm  # noqa: PLW0603 -- one process, one surroundings
     now = gather()
-    same = now["environment"] == _settled[0]
-    now["environment"] = _settled[1] if same else dict(os.environ)
+    if now == _calm:
+        return
+    now["environment"] = dict(os.environ)
     changed = {key for key, value in _wanted.items() if key in now and now[key] != value}
+    done = True
     if "directory" in changed and _wanted["directory"] is not None:
         try:
             os.chdir(_wanted["directory"])
         except OSError:
-            pass  # deleted since, or not ours to enter: the function will see for itself
+            done = False  # deleted since, or not ours to enter: the function will see for itself
     if "path" in changed:
         sys.path[:] = _wanted["path"]
     if "filters" in changed:
@@ -146,4 +150,4 @@ def enforce() -> None:
         for name in now["environment"].keys() - wanted.keys():
             del os.environ[name]
         os.environ.update(wanted)
-        _settled = _environment(), wanted
+    _calm = gather() if done else {}

@@ -7,19 +7,22 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ._drive import Drive
 
 
 async def advance(drive: Drive) -> None:
     """What `Drive.advance` does, without blocking the event loop."""
-    descriptors = getattr(drive, "descriptors", None)
+    drive.suspended = False
+    descriptors: Any = getattr(drive, "descriptors", None)
     if descriptors is None:
         # An executor's results come through a queue: a thread waits for them.
         await asyncio.shield(asyncio.to_thread(drive.advance))
         return
     drive.settle()
     if drive.verdict is None and not drive.delivered:
-        await _readable(descriptors(), drive.plan.deadline)
+        await _readable(descriptors(), drive.due)
         drive.wait(0.0)
         drive.settle()
 

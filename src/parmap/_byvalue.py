@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import marshal
 import sys
-from _pickle import Pickler
+from _operator import is_
+from _pickle import Pickler, loads
 from io import BytesIO
-from types import CellType, CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 #: How a function's own `__name__` of "__main__" travels, so that any other mention of it stands out.
 _NAME_MARK = b"parmap:__main__"
+
+#: Where objects live that `pickle` would carry as if a descriptor were the same in another process.
+CONNECTIONS = "multiprocessing.connection"
 
 #: A function that brings along more than this takes the accurate way: `co_names` holds attribute names
 #: too, so that a large global may have come along by its name alone.
@@ -37,6 +41,11 @@ def dumps(obj: object, buffer_callback: Callable[[Any], object] | None) -> bytes
     Raises:
         NotSimple: It holds something that only cloudpickle can carry, or nothing can.
     """
+    traits = _traits(obj) if type(obj) is FunctionType else None
+    if traits is not None:
+        known, data = _newest.get(id(traits[0]), ((), b""))
+        if len(known) == len(traits) and all(map(is_, known, traits)):
+            return data
     file = BytesIO()
     pickler = _Pickler(file, 5, buffer_callback=buffer_callback)
     try:
@@ -46,7 +55,89 @@ def dumps(obj: object, buffer_callback: Callable[[Any], object] | None) -> bytes
     data = file.getvalue()
     if len(data) > _LARGEST or b"__main__" in data.replace(_NAME_MARK, b""):
         raise NotSimple
+    if traits is not None:
+        make_room(_newest, _NEWEST)
+        _newest[id(traits[0])] = traits, data
     return data
+
+
+# --- functions that were pickled before -----------------------------------------------------------
+
+#: What a function may hold and still be known by what it holds: nothing that changes within.
+_FIXED = frozenset(
+    {type, type(None), bool, int, float, complex, str, bytes, ModuleType, BuiltinFunctionType}
+)
+
+#: The newest functions' traits and pickles, by the code that the traits begin with and keep alive.
+_newest: dict[int, tuple[list[Any], bytes]] = {}
+_NEWEST = 64
+
+
+def _traits(func: FunctionType) -> list[Any] | None:
+    """All that a function's pickle is made of: as long as these are the same objects, so is it.
+
+    None if something among them can change and be the same object.
+    """
+    traits: list[Any] = [func.__code__]
+    to_see, seen = [func], {id(func)}
+    while to_see:
+        func = to_see.pop()
+        if func.__kwdefaults__ or func.__dict__:
+            return None
+        space = func.__globals__
+        held: list[Any] = []
+        for name in _names(func.__code__):
+            if name in space:
+                held += name, space[name]
+        held += func.__defaults__ or ()
+        for cell in func.__closure__ or ():
+            held += _content(cell)
+        annotate, annotations = annotations_of(func)
+        held.append(annotate)
+        for name, annotation in annotations.items():
+            held += name, annotation
+        for value in held:
+            if type(value) is FunctionType:
+                by_name = importable(value)
+                traits.append(by_name)
+                if not by_name and id(value) not in seen:
+                    seen.add(id(value))
+                    to_see.append(value)
+            elif type(value) not in _FIXED or not _is_free(value):
+                return None
+            elif type(value) is ModuleType and hasattr(value, "__path__"):
+                # Which submodules come along depends on what is loaded. Interned: one object a number.
+                traits.append(sys.intern(str(len(sys.modules))))
+        traits += held
+        traits += func.__code__, space, func.__name__, func.__qualname__, func.__module__
+        traits.append(func.__doc__)
+    return traits
+
+
+def make_room(kept: dict[Any, Any], most: int) -> None:
+    """Drop the oldest entries of a dictionary that keeps so many, until there is room for another."""
+    if len(kept) >= most:
+        for oldest in list(kept)[
+            : len(kept) + 1 - most
+        ]:  # from a copy: other threads come here, too
+            kept.pop(oldest, None)
+
+
+def digest(parts: Iterable[Any]) -> bytes:
+    """What stands for a large pickle where it is compared with others."""
+    from hashlib import blake2b
+
+    made = blake2b()
+    for part in parts:
+        made.update(part)
+    return made.digest()
+
+
+def _is_free(value: Any) -> bool:
+    """Whether a built-in function is no method of an object, which may change."""
+    if type(value) is not BuiltinFunctionType:
+        return True
+    return value.__self__ is None or type(value.__self__) is ModuleType
 
 
 class _Pickler(Pickler):
@@ -57,7 +148,9 @@ class _Pickler(Pickler):
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
         if kind is FunctionType:
-            return NotImplemented if _importable(obj) else self._reduce_function(obj)
+            if importable(obj):
+                return NotImplemented
+            return reduce_function(obj, _names(obj.__code__), self._spaces)
         if kind is ModuleType:
             name = obj.__name__
             if name == "__main__" or sys.modules.get(name) is not obj:
@@ -65,14 +158,9 @@ class _Pickler(Pickler):
             return _import, (name,)
         if kind is CellType or (isinstance(obj, type) and obj.__module__ == "__main__"):
             raise NotSimple
-        if kind.__module__ == "__main__":
+        if kind.__module__ in ("__main__", CONNECTIONS):
             raise NotSimple
         return NotImplemented
-
-    def _reduce_function(self, func: FunctionType) -> Any:
-        if getattr(func, "__annotate__", None) is not None:
-            raise NotSimple  # Python 3.14's deferred annotations: cloudpickle knows how
-        return reduce_function(func, _names(func.__code__), self._spaces)
 
 
 def reduce_function(func: FunctionType, names: set[str], spaces: dict[int, Any]) -> Any:
@@ -84,6 +172,7 @@ def reduce_function(func: FunctionType, names: set[str], spaces: dict[int, Any])
     found = {name: func.__globals__[name] for name in names if name in func.__globals__}
     found |= _submodules(found, names)
     is_main = func.__module__ == "__main__"
+    annotate, annotations = annotations_of(func)
     bare = (
         marshal.dumps(func.__code__),
         func.__name__,
@@ -98,11 +187,29 @@ def reduce_function(func: FunctionType, names: set[str], spaces: dict[int, Any])
         func.__defaults__,
         func.__kwdefaults__,
         dict(func.__dict__),
-        dict(func.__annotations__),
+        annotate,
+        annotations,
         func.__doc__,
     )
     # The state comes after the function, so that it may hold the function itself.
     return _make, bare, state, None, None, _set_state
+
+
+def annotations_of(func: Any) -> tuple[Any, dict[str, Any]]:
+    """A function's annotations: the function that makes them, from Python 3.14 on, or they themselves.
+
+    What they mention may not exist: classes that only type checkers see, or that are defined later.
+    """
+    annotate = getattr(func, "__annotate__", None)
+    if annotate is None:
+        return None, dict(func.__annotations__)
+    if "__classdict__" not in getattr(getattr(annotate, "__code__", None), "co_freevars", ()):
+        return annotate, {}
+    try:  # that of a method holds all of the class
+        return None, dict(func.__annotations__)
+    except Exception:
+        annotationlib: Any = __import__("annotationlib")  # which type checkers may not know yet
+        return None, annotationlib.get_annotations(func, format=annotationlib.Format.STRING)
 
 
 def _content(cell: CellType) -> tuple[Any, ...]:
@@ -112,14 +219,14 @@ def _content(cell: CellType) -> tuple[Any, ...]:
         return ()
 
 
-def _importable(func: FunctionType) -> bool:
-    module = sys.modules.get(func.__module__)
-    if module is None or func.__module__ == "__main__":
+def importable(obj: Any) -> bool:
+    """Whether a function or its like is found by its name, in a module that a worker can import."""
+    found: Any = sys.modules.get(obj.__module__)
+    if found is None or obj.__module__ == "__main__":
         return False
-    found: object = module
-    for name in func.__qualname__.split("."):
+    for name in obj.__qualname__.split("."):
         found = getattr(found, name, None)
-    return found is func
+    return found is obj
 
 
 def _names(code: CodeType) -> set[str]:
@@ -158,6 +265,10 @@ def _import(name: str) -> ModuleType:
 _main: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
 _received: dict[str, bytes] = {}  # what the caller's globals were when they last arrived
 
+#: The globals that come with what `Loaded` is loading: name, pickle (None: nothing tells), value.
+_arriving: list[tuple[str, bytes | None, Any]] | None = None
+_changes = 0  # how often a global of the caller's was set to what it was not
+
 
 def _make(
     code: bytes, name: str, qualname: str, module: Any, cells: int, space: dict[str, Any] | None
@@ -177,31 +288,81 @@ def _make(
 
 
 def _set_state(func: FunctionType, state: Any) -> None:
-    found, cells, defaults, kwdefaults, attributes, annotations, doc = state
+    found, cells, defaults, kwdefaults, attributes, annotate, annotations, doc = state
     if func.__globals__ is _main:
-        found = {name: value for name, value in found.items() if _is_news(name, value)}
-    func.__globals__.update(found)
+        for name, value in found.items():
+            data = _pickled(value)
+            if _arriving is not None:
+                _arriving.append((name, data, value))
+            _set_global(name, data, value)
+    else:
+        func.__globals__.update(found)
     for cell, content in zip(func.__closure__ or (), cells, strict=True):
         if content:
             (cell.cell_contents,) = content
     func.__defaults__ = defaults
     func.__kwdefaults__ = kwdefaults
     func.__dict__.update(attributes)
-    func.__annotations__ = annotations
+    if annotate is None:
+        func.__annotations__ = annotations
+    else:
+        func.__annotate__ = annotate  # type: ignore[attr-defined]  # in no stub yet
     func.__doc__ = doc
 
 
-def _is_news(name: str, value: object) -> bool:
-    """Whether the caller's global is another than when it last arrived.
+def _set_global(name: str, data: bytes | None, value: object) -> None:
+    """Let a global of the caller's be as it is there, unless it is what it was when it last arrived.
 
-    If it is not, what has become of it here since is kept.
+    Then what has become of it here since is kept.
     """
+    global _changes  # noqa: PLW0603 -- of the one `__main__` that there is here
+    if name not in _main or (
+        _main[name] is not value if data is None else _received.get(name) != data
+    ):
+        _changes += 1
+        _main[name] = value
+    if data is None:
+        _received.pop(name, None)
+    else:
+        _received[name] = data
+
+
+def _pickled(value: object) -> bytes | None:
+    """What tells a value from a later one; None if nothing does, and it is taken as new."""
     if isinstance(value, (FunctionType, type, ModuleType)):
-        return True
+        return None
     try:
-        data = dumps(value, None)
+        return dumps(value, None)
     except NotSimple:
-        return True
-    same = name in _main and _received.get(name) == data
-    _received[name] = data
-    return not same
+        return None
+
+
+class Loaded:
+    """What was loaded here, and the globals that came with it.
+
+    When the caller uses it again, they are there what they were then, or he would have sent it anew. Here
+    another function may have brought others since.
+    """
+
+    __slots__ = ("_changes", "_globals", "_value")
+
+    def __init__(self, load: Callable[[], Any]) -> None:
+        global _arriving  # noqa: PLW0603 -- as above
+        self._globals: list[tuple[str, bytes | None, Any]] = []
+        _arriving = self._globals
+        try:
+            self._value = load()
+        finally:
+            _arriving = None
+        self._changes = _changes
+
+    def get(self) -> Any:
+        """It, with its globals as they came."""
+        if self._changes != _changes:
+            for name, data, value in self._globals:
+                if data is None:
+                    _set_global(name, None, value)
+                elif _received.get(name) != data:
+                    _set_global(name, data, loads(data))
+            self._changes = _changes
+        return self._value

@@ -6,14 +6,18 @@ The same class serves both ends: the caller's never blocks, a worker's does.
 from __future__ import annotations
 
 import _socket  # `socket` imports `selectors`, `enum` and more: 13 ms against 2
+import errno
 import os
+import time
 from struct import Struct
 
 from . import _memory
-from ._wire import ELSEWHERE, Decoder, Frame, WireError, head
+from ._segments import Borrower, Lender, Segment, Shared
+from ._wire import ELSEWHERE, FREED, Decoder, Frame, WireError, head
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import select
     from collections.abc import Sequence
 
 #: Buffers handed to the system in one call; no system takes fewer (POSIX has 16, Linux 1024).
@@ -22,6 +26,17 @@ _GATHER = 16 if not hasattr(os, "sysconf") else max(16, min(os.sysconf("SC_IOV_M
 #: Descriptors that one `recvmsg` makes room for. Each frame carries at most one.
 _FDS = 64
 
+#: Seconds until another try, where others have to do something first.
+_NAP = 0.001
+
+#: Seconds to look again and again before sleeping until something happens: to wake a sleeping core takes
+#: as long, so a short answer comes sooner; and the core is offered to others at every look.
+SPIN = 0.0002 if hasattr(os, "sched_yield") else 0.0
+
+#: Seconds after which a core that was offered to others has been taken: whoever sleeps is preferred to
+#: whoever asks again and again, so on a crowded machine it is better to sleep.
+_CROWDED = 0.00003
+
 _CAN_PASS_FDS = hasattr(_socket.socket, "sendmsg") and hasattr(_socket, "SCM_RIGHTS")
 
 
@@ -29,16 +44,31 @@ class Closed(Exception):
     """The other side has closed the channel, or is gone."""
 
 
+def look_again(poller: select.poll, seconds: float) -> list[tuple[int, int]]:
+    """Poll for so long without sleeping, or until others take the core; what has happened, if anything."""
+    began = now = time.perf_counter()
+    happened = poller.poll(0)
+    while not happened and now < began + seconds:
+        os.sched_yield()
+        happened = poller.poll(0)
+        before, now = now, time.perf_counter()
+        if now > before + _CROWDED:
+            break
+    return happened
+
+
 class Channel:
     """Sends and receives frames."""
 
-    __slots__ = ("_decoder", "_fds", "_outgoing", "queued", "sock")
+    __slots__ = ("_borrower", "_decoder", "_fds", "_outgoing", "lender", "queued", "sock")
 
     def __init__(self, sock: _socket.socket) -> None:
         self.sock = sock
         self.queued = 0  # bytes put up for sending so far
         self._decoder = Decoder()
-        self._outgoing: list[tuple[list[memoryview], int | None]] = []
+        self._outgoing: list[tuple[list[memoryview], Segment | None]] = []
+        self.lender = Lender()
+        self._borrower = Borrower()
         self._fds: list[int] = []  # received, and their frames not yet whole
 
     def fileno(self) -> int:
@@ -52,23 +82,33 @@ class Channel:
         """Whether something waits to be sent."""
         return bool(self._outgoing)
 
-    def queue(self, kind: int, parts: Sequence[bytes | memoryview]) -> None:
-        """Put a frame at the end of what is to be sent."""
+    def queue(
+        self, kind: int, parts: Sequence[bytes | memoryview], shared: Shared | None = None
+    ) -> None:
+        """Put a frame at the end of what is to be sent; its large parts may be in shared memory."""
         views = [memoryview(part).cast("B") for part in parts]
         lengths = [view.nbytes for view in views]
         self.queued += sum(lengths)
         large = [view for view in views if view.nbytes >= _memory.BESIDE]
-        fd = None
+        segment: Segment | None = None
+        freed = self._borrower.freed()
+        if freed:
+            numbers = Struct(f"<{len(freed)}Q").pack(*freed)
+            self._outgoing.append(([memoryview(head(FREED, [len(numbers)]) + numbers)], None))
         if large and _CAN_PASS_FDS:
             try:
-                fd = _memory.store(large)
+                if shared is None:
+                    segment = self.lender.lend(large)
+                else:
+                    segment = shared
+                    self.lender.pass_on()
             except OSError:
                 pass  # no room: the stream takes them, more slowly
             else:
                 lengths = [n | ELSEWHERE if n >= _memory.BESIDE else n for n in lengths]
                 views = [view for view in views if view.nbytes < _memory.BESIDE]
         start = memoryview(head(kind, lengths))
-        self._outgoing.append(([start, *(view for view in views if view.nbytes)], fd))
+        self._outgoing.append(([start, *(view for view in views if view.nbytes)], segment))
 
     def queue_fds(self, kind: int, parts: Sequence[bytes], fds: Sequence[int]) -> None:
         """Send a small frame now, with descriptors of the caller's; only while nothing waits."""
@@ -87,34 +127,46 @@ class Channel:
         Raises:
             Closed: Nobody is there to read it.
         """
-        try:
-            while self._outgoing:
+        while self._outgoing:
+            try:
                 self._flush_some()
-        except BlockingIOError:
-            return False
-        except (BrokenPipeError, ConnectionResetError) as error:
-            raise Closed from error
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                if error.errno != errno.ETOOMANYREFS:
+                    self._give_up()
+                    raise Closed from error
+                # Too many descriptors of this user are on their way; those who get them are at it.
+                time.sleep(_NAP)
+                if self.sock.gettimeout() is not None:
+                    return False
         return True
+
+    def _give_up(self) -> None:
+        """After an error that is none of a closed socket: let both sides see one, or they would wait."""
+        try:
+            self.sock.shutdown(_socket.SHUT_RDWR)
+        except OSError:
+            pass  # it is closed
 
     def _flush_some(self) -> None:
         """Send once: a frame whose memory comes along, or as many others as one call takes."""
-        views, fd = self._outgoing[0]
-        if fd is not None:
-            rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, Struct("i").pack(fd))]
+        views, segment = self._outgoing[0]
+        if segment is not None:
+            rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, Struct("i").pack(segment.fd))]
             sent = self.sock.sendmsg(views[:_GATHER], rights)
-            os.close(fd)
             self._outgoing[0] = views, None
         else:
             batch: list[memoryview] = []
-            for views, fd in self._outgoing:
-                if fd is not None or len(batch) + len(views) > _GATHER:
+            for views, segment in self._outgoing:
+                if segment is not None or len(batch) + len(views) > _GATHER:
                     break
                 batch += views
             batch = batch or views[:_GATHER]
             sent = self.sock.sendmsg(batch) if _CAN_PASS_FDS else self.sock.send(batch[0])
         while self._outgoing:
-            views, fd = self._outgoing[0]
-            if fd is not None:
+            views, segment = self._outgoing[0]
+            if segment is not None:
                 break
             rest = _after(views, sent)
             if rest:
@@ -152,19 +204,39 @@ class Channel:
             return []
         except ConnectionResetError as error:
             raise Closed from error
+        except OSError as error:
+            self._give_up()
+            msg = f"nothing can be received: {error}"
+            raise WireError(msg) from error
         if count == 0:
             raise Closed
         frames = self._decoder.put(count)
+        freed = False
         for frame in frames:
             if frame.beside:
                 self._fill_in(frame)
-        return frames
+            freed = freed or frame.kind == FREED
+        return self._without_freed(frames) if freed else frames
+
+    def _without_freed(self, frames: list[Frame]) -> list[Frame]:
+        for frame in frames:
+            if frame.kind == FREED:
+                for part in frame.parts:
+                    if part is None or len(part) % 8:
+                        msg = "no segments are numbered like this"
+                        raise WireError(msg)
+                    self.lender.take_back(Struct(f"<{len(part) // 8}Q").unpack(part))
+        return [frame for frame in frames if frame.kind != FREED]
 
     def _fill_in(self, frame: Frame) -> None:
         if not self._fds:
             msg = "a frame came without its memory"
             raise WireError(msg)
-        buffers = iter(_memory.load(self._fds.pop(0), frame.beside))
+        try:
+            buffers = iter(self._borrower.load(self._fds.pop(0), frame.beside))
+        except OSError as error:
+            msg = f"the memory of a frame cannot be had: {error}"
+            raise WireError(msg) from error
         frame.parts = [next(buffers) if part is None else part for part in frame.parts]
 
     def take_fds(self, count: int) -> list[int]:
@@ -176,10 +248,8 @@ class Channel:
 
     def close(self) -> None:
         """Close the socket and whatever descriptors are still held."""
-        for _, fd in self._outgoing:
-            if fd is not None:
-                os.close(fd)
         self._outgoing.clear()
+        self.lender = Lender()
         for fd in self._fds:
             os.close(fd)
         self._fds.clear()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dis
 import functools
 import sys
+import weakref
 from io import BytesIO
 from types import CodeType, FunctionType
 
@@ -64,25 +65,42 @@ _CACHED = type(functools.lru_cache(lambda: None))
 
 class _Pickler(cloudpickle.Pickler):
     home = False
+    _keyed = True
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, type) and obj.__module__ != "builtins":
             return self._reduce_class(obj)
-        if type(obj) is _CACHED and _not_importable(obj):
-            # The cache itself stays behind: each worker fills its own.
-            cached: Any = obj
-            parameters = cached.cache_parameters()
-            return _cached, (parameters["maxsize"], parameters["typed"], cached.__wrapped__)
-        if type(obj) is FunctionType and obj.__code__ is _DISPATCHER_CODE and _not_importable(obj):
-            registry = dict(obj.registry)  # type: ignore[attr-defined]
-            return _dispatcher, (registry.pop(object), registry)
-        if (
-            type(obj) is FunctionType
-            and obj.__module__ == "__main__"
-            and getattr(obj, "__annotate__", None) is None
-        ):
-            return _byvalue.reduce_function(obj, _names(obj.__code__), self._spaces)
+        if belongs_to_processes(obj):
+            # Most refuse by themselves; a connection would arrive as the number of a descriptor.
+            msg = "it can be handed over only while a process is being started"
+            raise TypeError(msg)
+        if type(obj) is _CACHED and not _byvalue.importable(obj):
+            return self._reduce_cached(obj)
+        if type(obj) is functools.cached_property:  # before Python 3.12 it holds a lock
+            return _cached_property, (obj.func, obj.attrname, obj.__doc__)
+        if type(obj) is FunctionType and not _byvalue.importable(obj):
+            if obj.__code__ is _DISPATCHER_CODE:
+                registry = dict(obj.registry)  # type: ignore[attr-defined]
+                return _dispatcher, (registry.pop(object), registry)
+            if obj.__module__ == "__main__" or _is_annotated_in_vain(obj):
+                return _byvalue.reduce_function(obj, names(obj.__code__), self._spaces)
         return super().reducer_override(obj)
+
+    def _reduce_cached(self, cached: Any) -> Any:
+        """A function with its cache, which stays behind: each worker fills its own, once.
+
+        By its key the worker knows it again when another function brings it along, too.
+        """
+        key = b""
+        if self._keyed:
+            buffers: list[Any] = []
+            with BytesIO() as file:
+                pickler = _Pickler(file, 5, buffer_callback=buffers.append)
+                pickler._keyed = False  # it may mention itself
+                pickler.dump(cached)
+                key = _byvalue.digest([file.getvalue(), *(buffer.raw() for buffer in buffers)])
+        parameters = cached.cache_parameters()
+        return _cached, (parameters["maxsize"], parameters["typed"], cached.__wrapped__, key)
 
     def _reduce_class(self, cls: type) -> Any:
         """A class of the caller's goes back by its number: else its definition would be set anew.
@@ -103,34 +121,52 @@ class _Pickler(cloudpickle.Pickler):
         return {}
 
 
-def _names(code: CodeType) -> set[str]:
+def names(code: CodeType) -> set[str]:
     """The globals that a function's code mentions, and those of the functions in it."""
-    names = {
+    found = {
         instruction.argval
         for instruction in dis.get_instructions(code)
         if "GLOBAL" in instruction.opname
     }
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            names |= _names(constant)
-    return names
+            found |= names(constant)
+    return found
 
 
-def _not_importable(obj: Any) -> bool:
-    found: Any = sys.modules.get(obj.__module__)
-    if found is None or obj.__module__ == "__main__":
+def _is_annotated_in_vain(func: Any) -> bool:
+    """Whether what its annotations mention does not exist: cloudpickle would look at them."""
+    if getattr(func, "__annotate__", None) is None:
+        return False
+    try:
+        return func.__annotations__ is None
+    except Exception:
         return True
-    for name in obj.__qualname__.split("."):
-        found = getattr(found, name, None)
-    return found is not obj
 
 
-_a_dispatcher: Any = functools.singledispatch(_not_importable)  # of whatever function
+_a_dispatcher: Any = functools.singledispatch(_byvalue.importable)  # of whatever function
 _DISPATCHER_CODE = _a_dispatcher.__code__
 
 
-def _cached(maxsize: int | None, typed: bool, func: Any) -> Any:  # noqa: FBT001
-    return functools.lru_cache(maxsize, typed)(func)
+#: The functions with caches that are here, by their keys, as long as something refers to them.
+_caches: weakref.WeakValueDictionary[bytes, Any] = weakref.WeakValueDictionary()
+
+
+def _cached(maxsize: int | None, typed: bool, func: Any, key: bytes) -> Any:  # noqa: FBT001
+    if not key:
+        return functools.lru_cache(maxsize, typed)(func)
+    known = _caches.get(key)
+    if known is None:
+        known = _caches[key] = functools.lru_cache(maxsize, typed)(func)
+    return known
+
+
+def _cached_property(func: Any, name: str | None, doc: str | None) -> Any:
+    made = functools.cached_property(func)
+    made.__doc__ = doc
+    if name is not None:
+        made.__set_name__(object, name)
+    return made
 
 
 def _dispatcher(default: Any, registry: dict[type, Any]) -> Any:
@@ -149,13 +185,23 @@ _OF_PROCESSES = frozenset(
 )
 
 
+def belongs_to_processes(obj: object) -> bool:
+    """Whether it is a lock, a queue, a pipe or a shared value of `multiprocessing`."""
+    kind = type(obj)
+    if type(kind).__module__ == "_ctypes":  # a value without a lock: its memory may be shared
+        return type(getattr(obj, "_wrapper", None)).__module__ in _OF_PROCESSES
+    return kind.__module__ in _OF_PROCESSES
+
+
 class _Found(Exception):
     pass
 
 
 class _Detector(_Pickler):
+    _keyed = False
+
     def reducer_override(self, obj: Any) -> Any:
-        if type(obj).__module__ in _OF_PROCESSES:
+        if belongs_to_processes(obj):
             raise _Found
         return super().reducer_override(obj)
 
@@ -183,9 +229,15 @@ def dumps_for_process(obj: object) -> bytes:
 class _ProcessPickler(_Pickler):
     """Carries what multiprocessing knows to hand over (pipes, sockets), and the rest as ever."""
 
+    _keyed = False  # to find a key, all would have to be carried twice
+
     def reducer_override(self, obj: Any) -> Any:
         reduce = self._handed_over.get(type(obj))
-        return super().reducer_override(obj) if reduce is None else reduce(obj)
+        if belongs_to_processes(obj):
+            return NotImplemented if reduce is None else reduce(obj)  # else it has its own way
+        if reduce is None or type(type(obj)).__module__ == "_ctypes":  # in nobody's shared memory
+            return super().reducer_override(obj)
+        return reduce(obj)
 
     def __init__(self, *args: Any) -> None:
         from multiprocessing.reduction import ForkingPickler

@@ -7,6 +7,9 @@ exception to "each by itself": nobody can tell, and it is ten times as fast.
 
 from __future__ import annotations
 
+import gc
+import struct
+import sys
 from _pickle import dumps, loads
 
 from . import _byvalue
@@ -15,7 +18,7 @@ from ._serialization import SerializationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from typing import Any
 
     Parts = list[bytes | memoryview]
@@ -27,6 +30,14 @@ SCALARS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 _BATCH = 0  # (kind, count): one part, the pickle of a list or range of scalars
 _JOINED = 1  # (kind, [length, ...]): one part, pickles one after another
 _SINGLE = 2  # (kind, parts): one value in several parts, its pickle and its large buffers
+_NUMBERS = 3  # (kind, format): one part, ints or floats of eight bytes each, as in memory
+
+#: The format of numbers that are all of one type: half as dear as a pickle, on either side.
+_FORMATS = {int: "q", float: "d"}
+
+
+#: How a pickle mentions what only `_pack_by_value` may carry, or refuse.
+_MENTIONED = _byvalue.CONNECTIONS.encode()
 
 
 class Packed:
@@ -41,6 +52,15 @@ class Packed:
     def nbytes(self) -> int:
         """Its size."""
         return sum(len(part) for part in self.parts)
+
+
+class Broken:
+    """Stands for a value that cannot be unpickled."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
 
 
 def pack(obj: object, *, copy: bool, beside: bool = True, home: bool = False) -> Packed:
@@ -70,7 +90,7 @@ def pack(obj: object, *, copy: bool, beside: bool = True, home: bool = False) ->
         data = dumps(obj, 5, buffer_callback=callback)
     except Exception:
         data = b"__main__"
-    if b"__main__" in data:
+    if b"__main__" in data or (_byvalue.CONNECTIONS in sys.modules and _MENTIONED in data):
         buffers.clear()
         data = _pack_by_value(obj, callback, buffers, home=home)
     return Packed([data, *map(_copied, buffers)] if copy else [data, *buffers])
@@ -115,12 +135,18 @@ def pack_plain(obj: object) -> bytes:
 # --- many values ----------------------------------------------------------------------------------
 
 
-def bundle(values: Sequence[Any], *, plain: bool = False) -> tuple[list[Any], Parts]:
+def bundle(values: Sequence[Any], kinds: Collection[type] | None = None) -> tuple[list[Any], Parts]:
     """Values, scalars as they are and all else `Packed`, as a description and parts.
 
-    `plain` says that there are only scalars, so that nobody needs to look.
+    `kinds` are the types that may be among them, where the reader is of this machine, too.
     """
-    if plain or Packed not in set(map(type, values)):
+    if kinds is None:
+        kinds = set(map(type, values))
+    elif kinds in ({int}, {float}):
+        numbers = _numbers(values, *kinds)
+        if numbers is not None:
+            return numbers
+    if Packed not in kinds:
         return [(_BATCH, len(values))], [dumps(values, 5)]
     parcels: list[Any] = []
     parts: Parts = []
@@ -146,29 +172,101 @@ def bundle(values: Sequence[Any], *, plain: bool = False) -> tuple[list[Any], Pa
     return parcels, parts
 
 
+def _numbers(values: Any, kind: type) -> tuple[list[Any], Parts] | None:
+    if type(values) is not list:
+        return None  # a range is smaller as it is
+    form = _FORMATS[kind]
+    try:
+        return [(_NUMBERS, form)], [struct.pack(f"{len(values)}{form}", *values)]
+    except struct.error:  # an int of more than eight bytes
+        return None
+
+
 def holds_packed(parcels: Sequence[Any]) -> bool:
     """Whether `unbundle` of these answers values that are still to be unpacked."""
-    return any(parcel[0] != _BATCH for parcel in parcels)
+    return any(parcel[0] not in (_BATCH, _NUMBERS) for parcel in parcels)
 
 
 def unbundle(parcels: Sequence[Any], parts: Sequence[memoryview]) -> Sequence[Any]:
     """The values again: scalars as they are and all else `Packed`, still to be unpacked."""
-    values: list[Any] = []
-    at = 0
-    for kind, detail in parcels:
+    if len(parcels) == 1:
+        kind, detail = parcels[0]
+        if kind == _NUMBERS:
+            part: Any = parts[0]
+            numbers: list[Any] = part.cast(detail).tolist()
+            return numbers
         if kind == _BATCH:
-            batch: Sequence[Any] = loads(parts[at])
-            if len(parcels) == 1:
-                return batch
-            values += batch
-            at += 1
+            batch: Sequence[Any] = loads(parts[0])
+            return batch
+    values: list[Any] = []
+    for kind, detail, own in _each(parcels, parts):
+        if kind == _BATCH:
+            values += loads(own[0])
         elif kind == _SINGLE:
-            values.append(Packed(list(parts[at : at + detail])))
-            at += detail
+            values.append(Packed(list(own)))
         else:
             begin = 0
             for length in detail:
-                values.append(Packed([parts[at][begin : begin + length]]))
+                values.append(Packed([own[0][begin : begin + length]]))
                 begin += length
-            at += 1
     return values
+
+
+def _each(
+    parcels: Sequence[Any], parts: Sequence[memoryview]
+) -> Iterator[tuple[int, Any, Sequence[memoryview]]]:
+    """The parcels, each with the parts that hold its values."""
+    at = 0
+    for kind, detail in parcels:
+        count = detail if kind == _SINGLE else 1
+        yield kind, detail, parts[at : at + count]
+        at += count
+
+
+def load(parcels: Sequence[Any], parts: Sequence[memoryview]) -> tuple[Sequence[Any], bool]:
+    """The values of a bundle, unpickled; and whether any of them is `Broken` instead.
+
+    The garbage collector waits meanwhile: it would look at all that has been made so far again and
+    again, which takes longer than to make it.
+    """
+    if not holds_packed(parcels):
+        return unbundle(parcels, parts), False
+    paused = gc.isenabled()
+    gc.disable()
+    try:
+        return _load(parcels, parts)
+    finally:
+        if paused:
+            gc.enable()
+
+
+def _load(parcels: Sequence[Any], parts: Sequence[memoryview]) -> tuple[list[Any], bool]:
+    values: list[Any] = []
+    broken = False
+    for kind, detail, own in _each(parcels, parts):
+        if kind == _JOINED:
+            broken |= _load_joined(bytes(own[0]), detail, values)
+        elif kind == _SINGLE:
+            try:
+                values.append(unpack(own))
+            except Exception as error:
+                values.append(Broken(error))
+                broken = True
+        else:
+            values += loads(own[0])
+    return values, broken
+
+
+def _load_joined(data: bytes, lengths: Sequence[int], values: list[Any]) -> bool:
+    """Append what pickles of these lengths, one after another, hold; whether any is broken."""
+    broken = False
+    begin = 0
+    for length in lengths:
+        end = begin + length
+        try:
+            values.append(loads(data[begin:end]))
+        except Exception as error:
+            values.append(Broken(error))
+            broken = True
+        begin = end
+    return broken

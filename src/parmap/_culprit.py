@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import types
 
+from . import _cloud
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,8 +17,8 @@ _DEPTH = 8
 _OBJECTS = 2_000
 
 _OF_PROCESSES = (
-    "pass it as an argument of run_in_process or spawn_each, or in a Pool's `initargs`; items and "
-    "functions of a map cannot carry it"
+    "pass it in a Pool's `initargs`, or as an argument of run_in_process or spawn_each; what items, "
+    "functions and results of a map can carry is its like from a `multiprocessing.Manager()`"
 )
 _WAYS_OUT = {
     "_thread": "locks belong to one process: use a `multiprocessing` one with run_in_process, "
@@ -27,8 +29,6 @@ _WAYS_OUT = {
     "socket": "open it inside the function, or once for each worker in a Pool's `initializer`",
     "generator": "pass a list of what it yields",
     "_contextvars": "read it in the caller and pass its value",
-    "_multiprocessing": _OF_PROCESSES,
-    "multiprocessing": _OF_PROCESSES,
 }
 _ELSE = "create it inside the function, or once for each worker in a Pool's `initializer`"
 
@@ -46,11 +46,16 @@ def explain(obj: object, error: BaseException) -> str:
         else f"{kind.__module__}.{kind.__qualname__}"
     )
     place = f" ({path})" if path else ""
-    way_out = _WAYS_OUT.get(kind.__name__) or _WAYS_OUT.get(
-        kind.__module__.partition(".")[0], _ELSE
-    )
+    way_out = _way_out(culprit)
     said = f"{type(error).__name__}: {_said(error)}"
     return f"{name} object{place} cannot be sent to another process: {way_out} [{said}]"
+
+
+def _way_out(culprit: object) -> str:
+    kind = type(culprit)
+    if _cloud.belongs_to_processes(culprit):
+        return _OF_PROCESSES
+    return _WAYS_OUT.get(kind.__name__) or _WAYS_OUT.get(kind.__module__.partition(".")[0], _ELSE)
 
 
 def _said(error: BaseException) -> str:
@@ -66,6 +71,8 @@ def _find(obj: object) -> tuple[str, object]:
     seen = {id(obj)}
     left = _OBJECTS
     for _ in range(_DEPTH):
+        if _cloud.belongs_to_processes(obj):
+            break  # what it is made of is not the reader's
         for step, part in _parts(obj):
             left -= 1
             if left < 0:
@@ -81,8 +88,6 @@ def _find(obj: object) -> tuple[str, object]:
 
 
 def _travels(obj: object) -> bool:
-    from . import _cloud
-
     try:
         _cloud.dumps(obj, None)
     except Exception:
@@ -108,17 +113,47 @@ def _parts(obj: Any) -> Iterator[tuple[str, object]]:
         yield f"the object of {obj.__name__}()", obj.__self__
     elif isinstance(obj, types.FunctionType):
         yield from _parts_of_function(obj)
-    elif not isinstance(obj, (type, types.ModuleType)):
-        for key, value in getattr(obj, "__dict__", {}).items():
-            yield f"attribute `{key}` of {type(obj).__name__}", value
+    elif isinstance(obj, type):
+        yield from _parts_of_class(obj)
+    elif not isinstance(obj, types.ModuleType):
+        yield from _parts_of_instance(obj)
 
 
-def _parts_of_function(func: types.FunctionType) -> Iterator[tuple[str, object]]:
+def _parts_of_instance(obj: object) -> Iterator[tuple[str, object]]:
+    cls = type(obj)
+    for key, value in getattr(obj, "__dict__", {}).items():
+        place = "the function" if key == "__wrapped__" else f"attribute `{key}`"
+        yield f"{place} of {cls.__name__}", value
+    if cls.__module__ == "__main__":
+        yield f"the class {cls.__name__}", cls
+
+
+def _parts_of_function(func: Any) -> Iterator[tuple[str, object]]:
     used = f"used by {func.__name__}()"
+    for cls, implementation in getattr(func, "registry", {}).items():
+        if implementation is not func:
+            yield f"{func.__name__}() for {cls.__name__}", implementation
     for name, cell in zip(func.__code__.co_freevars, func.__closure__ or (), strict=True):
-        yield f"variable `{name}` {used}", cell.cell_contents
-    for name in func.__code__.co_names:
+        try:
+            yield f"variable `{name}` {used}", cell.cell_contents
+        except ValueError:
+            continue  # it has no value yet
+    for name in sorted(_cloud.names(func.__code__)):
         if name in func.__globals__:
             yield f"global `{name}` {used}", func.__globals__[name]
-    for value in func.__defaults__ or ():
+    for value in (*(func.__defaults__ or ()), *(func.__kwdefaults__ or {}).values()):
         yield f"a default of {func.__name__}()", value
+    for key, value in func.__dict__.items():
+        yield f"attribute `{key}` of {func.__name__}()", value
+
+
+def _parts_of_class(cls: type) -> Iterator[tuple[str, object]]:
+    for key, value in vars(cls).items():
+        if isinstance(value, (staticmethod, classmethod)):
+            yield f"{key}() of {cls.__name__}", getattr(value, "__func__")  # noqa: B009 -- for type checkers
+        elif isinstance(value, property):
+            yield f"property `{key}` of {cls.__name__}", value.fget
+        elif isinstance(value, types.FunctionType):
+            yield f"{key}() of {cls.__name__}", value
+        elif not key.startswith("__"):
+            yield f"attribute `{key}` of {cls.__name__}", value

@@ -10,8 +10,8 @@ from __future__ import annotations
 import sys
 import time
 
-from . import _codec, _failure
-from ._codec import Packed
+from . import _failure
+from ._codec import Broken
 from ._errors import CallTimeout
 from ._options import env_debug
 from ._plan._call import Plan
@@ -87,6 +87,7 @@ class Drive:
         self.delivered: list[Any] = []  # in the order of their delivery; the consumer empties it
         self.verdict: Finish | None = None
         self.spent = Spent()
+        self.suspended = False  # a consumer has taken over, and may never come back
         self._numbered = numbered  # else there is one item, which is the call itself
         self._retry_on = retry_on
         self._progress = progress
@@ -132,11 +133,26 @@ class Drive:
         """Put an event at the end of those that the plan is to be told."""
         self._events.append(event)
 
+    def suspend(self) -> None:
+        """Let the consumer work; `advance` comes when it wants more."""
+        self.suspended = True
+
+    @property
+    def due(self) -> float:
+        """Until when one may wait at most."""
+        return self.plan.deadline
+
+    @property
+    def entangled(self) -> bool:
+        """Whether to close it now might wait for this very thread: see `ParallelIterator.__del__`."""
+        return False
+
     def advance(self) -> None:
         """Wait for the next thing to happen and deal with it."""
+        self.suspended = False
         self.settle()
         if self.verdict is None:
-            self.wait(self.plan.deadline)
+            self.wait(self.due)
             self.settle()
 
     def settle(self) -> None:
@@ -162,6 +178,11 @@ class Drive:
             self.close(abrupt=True)
             raise
         self.close(abrupt=False)
+
+    def abandon(self, *, abrupt: bool) -> None:
+        """Give up a call that may be running: its input or its progress may be what ends it."""
+        self.verdict = self.verdict or Finish()
+        self.close(abrupt=abrupt)
 
     def end_progress(self) -> None:
         """Let go of the progress bar."""
@@ -228,26 +249,21 @@ class Drive:
     # --- what subclasses report -------------------------------------------------------------------
 
     def took(
-        self, worker: int, first: int, values: Sequence[Any], seconds: float, *, packed: bool
+        self, worker: int, first: int, values: Sequence[Any], seconds: float, *, broken: bool
     ) -> None:
-        """A worker has sent results; `packed`: some are to be unpacked still."""
+        """A worker has sent results; `broken`: some of them cannot be read."""
         self.spent.computing += seconds
         now = time.monotonic()
         begun = first
         stop = first + len(values)
-        if packed:
-            values = list(values)
-            for at, value in enumerate(values):
-                if type(value) is not Packed:
-                    continue
-                try:
-                    values[at] = _codec.unpack([memoryview(part) for part in value.parts])
-                except Exception as error:
+        if broken:
+            for at, value in enumerate(values, first):
+                if type(value) is Broken:
                     self._took_run(
-                        now, worker, begun, first + at, values[begun - first : at], seconds
+                        now, worker, begun, at, values[begun - first : at - first], seconds
                     )
-                    self.failed(worker, first + at, _unreadable(error))
-                    begun = first + at + 1
+                    self.failed(worker, at, _unreadable(value.error))
+                    begun = at + 1
         rest = values if begun == first else values[begun - first :]
         self._took_run(now, worker, begun, stop, rest, seconds)
 
@@ -312,11 +328,14 @@ class Drive:
         if self.intake.error is not None:
             return  # the plan is about to hear of it
         began = time.perf_counter()
+        if self.plan.rules.delivery == "whole" and self.plan.rules.window is None:
+            most = max(most, self.intake.free)
         count, ended = self.intake.read(most)
         self.spent.pickling += time.perf_counter() - began
         now = time.monotonic()
         failed = self.intake.error
-        self.feed(InputRead(now, count, ended=ended and failed is None))
+        ended = ended and failed is None
+        self.feed(InputRead(now, count, ended=ended, nbytes=self.intake.nbytes))
         for index, error in self.intake.refused:
             self.failed(None, index, error)
         self.intake.refused.clear()
@@ -358,7 +377,7 @@ PERFORM: Mapping[type[Turn], str] = {
 
 def _unreadable(error: Exception) -> SerializationError:
     made = SerializationError(
-        f"the result cannot be unpickled in the caller: {type(error).__name__}: {error}"
+        f"the result cannot be unpickled in the caller: {_failure.said(error)}"
     )
     made.__cause__ = error
     return made

@@ -24,7 +24,8 @@ class WorkerDied(ParmapError):
     """A worker process ended while it ran an item, or before it could.
 
     Attributes:
-        index: The item that was running, or None where it is not known.
+        index: The item that was running, or that several workers in a row died before beginning; None
+            where it is not known.
         exitcode: The exit code (negative: the number of the signal), or None where it is not known.
         signal: The signal's name, such as "SIGKILL", or None.
         pid: The process id, or None for a worker that never came up.

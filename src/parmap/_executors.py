@@ -10,7 +10,7 @@ import sys
 import time
 from _queue import Empty, SimpleQueue
 
-from . import _codec, _failure
+from . import _byvalue, _codec, _failure
 from ._codec import SCALARS, Packed
 from ._cpus import available_cpus
 from ._drive import Drive
@@ -75,7 +75,7 @@ def _tidy(error: BaseException) -> BaseException:
     return error.with_traceback(None if traceback is None else traceback.tb_next)
 
 
-_functions: dict[bytes, Any] = {}  # in a foreign worker: the newest few, by key
+_functions: dict[bytes, _byvalue.Loaded] = {}  # in a foreign worker: the newest few, by key
 _FUNCTIONS = 4
 
 
@@ -89,9 +89,10 @@ def run_there(
 ) -> tuple[Any, ...]:
     """Run a chunk in somebody else's worker, bytes in and bytes out."""
     if key not in _functions:
-        if len(_functions) >= _FUNCTIONS:
-            del _functions[next(iter(_functions))]
-        _functions[key] = _codec.unpack([memoryview(part) for part in function])
+        _byvalue.make_room(_functions, _FUNCTIONS)
+        parts_of_it = [memoryview(part) for part in function]
+        _functions[key] = _byvalue.Loaded(lambda: _codec.unpack(parts_of_it))
+    func = _functions[key].get()
     values = _codec.unbundle(parcels, [memoryview(part) for part in parts])
     results: list[Any] = []
     failures: list[tuple[int, bytes, bool]] = []
@@ -99,7 +100,7 @@ def run_there(
     for value in values:
         try:
             item = _unpacked(value)
-            result = _functions[key](*item) if star else _functions[key](item)
+            result = func(*item) if star else func(item)
             results.append(
                 result if type(result) in SCALARS else _codec.pack(result, copy=False, home=True)
             )
@@ -314,15 +315,15 @@ class FutureDrive(Drive):
             self.feed(Stop(now, _explained(error, first, stop)))
             return
         results, failures, ran, seconds = self._outcome(future.result())
-        packed = self._task is not None
+        broken = self._task is not None  # perhaps
         begin = 0
         for place, failure, fatal in failures:
             if begin < place:
-                self.took(worker, first + begin, results[begin:place], seconds, packed=packed)
+                self.took(worker, first + begin, results[begin:place], seconds, broken=broken)
             self.failed(worker, first + place, failure, fatal=fatal)
             begin = place + 1
         if begin < ran:
-            self.took(worker, first + begin, results[begin:ran], seconds, packed=packed)
+            self.took(worker, first + begin, results[begin:ran], seconds, broken=broken)
         if ran < stop - first:
             self.feed(GaveBack(now, worker, [(first + ran, stop)]))
 
@@ -331,7 +332,8 @@ class FutureDrive(Drive):
             outcome: Outcome = result
             return outcome
         parcels, parts, failures, ran, seconds = result
-        values = _codec.unbundle(parcels, [memoryview(part) for part in parts]) if ran else []
+        views = [memoryview(part) for part in parts]
+        values = _codec.load(parcels, views)[0] if ran else []
         return values, [(at, _failure.unpack(data), f) for at, data, f in failures], ran, seconds
 
     def close(self, *, abrupt: bool) -> None:

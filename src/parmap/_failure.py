@@ -11,14 +11,15 @@ import sys
 from types import FunctionType, TracebackType
 
 from . import _codec
-from ._errors import RemoteError
+from ._errors import RemoteError, WorkerDied
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-#: Links of a chain of causes that are carried. The interpreter itself can hardly show more.
+#: Links of a chain of causes, or groups within groups, that are carried. The interpreter itself can hardly
+#: show more.
 _CHAIN = 50
 
 #: Frames of a traceback that are carried: the outermost and the innermost hundred.
@@ -33,20 +34,22 @@ _MESSAGE = 100_000
 
 def pack(error: BaseException, skip: int = 0) -> bytes:
     """Serialise an exception with its chain; `skip` frames of the outermost traceback are ours."""
-    return _codec.pack_plain(_describe(error, {}, skip))
+    return _codec.pack_plain(_describe(error, {}, 0, skip))
 
 
-def _describe(error: BaseException, seen: dict[int, int], skip: int) -> Any:
+def _describe(error: BaseException, seen: dict[int, int], depth: int, skip: int = 0) -> Any:
     """The exception as nested tuples of built-in types; an exception seen before as its number."""
     if id(error) in seen:
         return seen[id(error)]
-    if len(seen) >= _CHAIN:
+    if depth >= _CHAIN:
         return None
     seen[id(error)] = len(seen)
-    body = _group(error, seen) if isinstance(error, BaseExceptionGroup) else _body(error)
+    body = _group(error, seen, depth) if isinstance(error, BaseExceptionGroup) else _body(error)
     frames = _frames(error.__traceback__)[skip:]
-    cause = None if error.__cause__ is None else _describe(error.__cause__, seen, 0)
-    context = None if error.__context__ is None else _describe(error.__context__, seen, 0)
+    cause, context = (
+        None if one is None else _describe(one, seen, depth + 1)
+        for one in (error.__cause__, error.__context__)
+    )
     return body, frames, cause, context, error.__suppress_context__
 
 
@@ -63,12 +66,12 @@ def _body(error: BaseException) -> tuple[str, Any]:
     return "text", (f"{kind.__module__}.{kind.__qualname__}", message, _trace(error))
 
 
-def _group(error: BaseExceptionGroup[Any], seen: dict[int, int]) -> tuple[str, Any]:
+def _group(error: BaseExceptionGroup[Any], seen: dict[int, int], depth: int) -> tuple[str, Any]:
     """A group with its members, each as carefully as if it stood alone."""
     cls = _packed(type(error))
-    members = [_describe(member, seen, 0) for member in error.exceptions]
-    if cls is None or None in members:
-        return _body(error)
+    if cls is None or depth + 1 >= _CHAIN:
+        return _body(error)  # no member must have been described: it would have got a number
+    members = [_describe(member, seen, depth + 1) for member in error.exceptions]
     state = {key: _packed(value) for key, value in error.__dict__.items()}
     kept = {key: value for key, value in state.items() if value}
     return "group", (cls, error.message, members, kept)
@@ -77,7 +80,9 @@ def _group(error: BaseExceptionGroup[Any], seen: dict[int, int]) -> tuple[str, A
 def _packed(value: object) -> bytes | None:
     try:
         return b"".join(_codec.pack(value, copy=False, beside=False, home=True).parts)
-    except Exception:
+    except (
+        BaseException
+    ):  # a `__reduce__` may raise SystemExit, which is not what the function raised
         return None
 
 
@@ -88,7 +93,7 @@ def _survives(data: bytes, error: BaseException) -> bool:
         if type(again).__qualname__ != type(error).__qualname__:
             return False
         return repr(again.args) == repr(error.args) and set(again.__dict__) == set(error.__dict__)
-    except Exception:
+    except BaseException:
         return False
 
 
@@ -97,6 +102,11 @@ def _text(error: BaseException) -> str:
         return str(error)
     except Exception as failure:
         return f"<its __str__ raised {type(failure).__name__}>"
+
+
+def said(error: BaseException) -> str:
+    """`KeyError: 'k'`, whatever its `__str__` does."""
+    return f"{type(error).__name__}: {_text(error)}"
 
 
 def _trace(error: BaseException) -> str:
@@ -161,8 +171,7 @@ def _revive(how: str, what: Any) -> BaseException:
             error.__dict__[key] = _codec.unpack([memoryview(value)])
         return _checked(error)
     except Exception as failure:
-        name = type(failure).__name__
-        return RemoteError("an exception that cannot be unpickled here", f"{name}: {failure}", "")
+        return RemoteError("an exception that cannot be unpickled here", said(failure), "")
 
 
 def _revived_group(
@@ -225,6 +234,8 @@ def annotate(error: BaseException, index: int | None, call: str) -> BaseExceptio
     """Let an exception say which item of which call it belongs to."""
     if index is None:
         return error
+    if isinstance(error, WorkerDied) and error.index is None:
+        error.index = index  # it was not running yet, but it is the one that must fail for it
     try:
         error.parmap_index = index  # type: ignore[attr-defined]
         error.add_note(f"parmap: item {index} of {call}")

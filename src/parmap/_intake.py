@@ -9,13 +9,25 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from itertools import islice
+from operator import countOf
 
-from ._codec import SCALARS, pack
+from ._codec import SCALARS, Packed, pack
+from ._plan._chunks import HEAVY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
+
+#: Scalars whose size is their length, more or less.
+_SIZED = frozenset({str, bytes})
+
+#: Stands for an item that cannot be pickled. It may be sent before the plan has heard of that, and cannot
+#: be unpickled, so that no function is ever called with it.
+_NOTHING = Packed([b"."])
+
+#: Numbers in a list or range that are read at once: fewer turns for small chunks.
+_FREE = 1024
 
 #: Containers that can be read in bulk: to iterate over them has no side effects.
 _CONTAINERS = frozenset({list, tuple, range, str, bytes, dict, set, frozenset})
@@ -25,20 +37,32 @@ class Intake:
     """The input of one call."""
 
     def __init__(
-        self, iterables: Sequence[Iterable[Any]], *, star: bool, strict: bool, packing: bool
+        self,
+        iterables: Sequence[Iterable[Any]],
+        *,
+        star: bool,
+        strict: bool,
+        packing: bool,
+        lazy: bool = False,
     ) -> None:
         self._iterables = iterables
         self._several = len(iterables) > 1
         self._star = star and not self._several  # each item is itself an iterable of arguments
         self._strict = strict
         self._packing = packing  # else items stay as they are: nothing leaves this process
+        self._lazy = lazy  # the caller goes on meanwhile, and may change what has been read
         self._bulk = not self._star and all(type(one) in _CONTAINERS for one in iterables)
+        only: Any = None if self._several or self._star else iterables[0]
+        self._slices = only if type(only) in (list, range) else None
+        #: How many items may be read at once though fewer are wanted, since to read them costs nothing.
+        self.free = _FREE if self._slices and type(self._slices[0]) in SCALARS - _SIZED else 0
         self._source: Iterator[Any] | None = None
         self._read = 0
         self._firsts: list[int] = []  # of the runs below
         self._runs: list[Sequence[Any]] = []  # what has been read and is not done with
         self._left: list[int] = []  # how much of each run is not
-        self.plain = packing  # as long as all items that were read are scalars
+        self.kinds: set[type] = set()  # the types of what was read, as it is kept
+        self.nbytes = 0  # of what was read last, as far as it is known
         self.total = _length(iterables)
         self.error: BaseException | None = None  # what the input raised
         self.refused: list[tuple[int, Exception]] = []  # items that cannot be serialised
@@ -50,15 +74,20 @@ class Intake:
         """
         run: Any = []
         ended = True
+        self.nbytes = 0
         try:
             if self._source is None:
                 self._source = self._open()
-            if self._bulk and not self._several and type(self._iterables[0]) is range:
-                run = self._iterables[0][self._read : self._read + count]
+            if self._slices is not None:
+                run = self._slices[self._read : self._read + count]
+                self._take_in(run)
             elif self._bulk:
-                self._read_bulk(self._source, count, run)
+                try:
+                    run.extend(islice(self._source, count))
+                finally:  # where `strict` finds fault, what was read before that still counts
+                    self._take_in(run)
             else:
-                self._read_singly(self._source, count, run)
+                count = self._read_singly(self._source, count, run)
             # A container is known to have ended without another look, but for `strict`, which takes one.
             known = self._bulk and not self._strict and self._read + len(run) == self.total
             ended = known or len(run) < count
@@ -76,40 +105,68 @@ class Intake:
             return zip(*self._iterables, strict=self._strict)
         return iter(self._iterables[0])
 
-    def _read_bulk(self, source: Iterator[Any], count: int, run: list[Any]) -> None:
-        batch: list[Any] = []
-        try:
-            batch.extend(islice(source, count))
-        finally:  # where `strict` finds fault, what was read before that still counts
-            if not self._packing or SCALARS.issuperset(map(type, batch)):
-                run.extend(batch)
-            else:
-                run.extend(
-                    self._packed(item, self._read + at, copy=False) for at, item in enumerate(batch)
-                )
+    def _take_in(self, run: Any) -> None:
+        """See what a run holds, and pack it if need be."""
+        if type(run) is range:
+            self.kinds.add(int)
+        elif run and self._packing and not self._all_scalars(run):
+            run[:] = [self._packed(item, at, copy=self._lazy) for at, item in enumerate(run)]
 
-    def _read_singly(self, source: Iterator[Any], count: int, run: list[Any]) -> None:
+    def _all_scalars(self, batch: list[Any]) -> bool:
+        kind = type(batch[0])
+        # To count one type takes half the time that telling them apart does.
+        if kind in SCALARS and countOf(map(type, batch), kind) == len(batch):
+            kinds = {kind}
+        else:
+            kinds = set(map(type, batch))
+        if not SCALARS.issuperset(kinds):
+            return False
+        if _SIZED.issuperset(kinds):
+            self.nbytes += sum(map(len, batch))
+        self.kinds |= kinds
+        return True
+
+    def _read_singly(self, source: Iterator[Any], count: int, run: list[Any]) -> int:
+        """Read up to `count` items, fewer if they are large, and answer how many were wanted."""
         append = run.append
+        usual: type | None = None  # what needs no further look
         for item in islice(source, count):
-            if self._star:
-                item = tuple(item)  # noqa: PLW2901 -- as itertools.starmap does
-            if type(item) in SCALARS or not self._packing:
+            kind = type(item)
+            if kind is usual:
                 append(item)
+                continue
+            if kind in SCALARS and not self._star:
+                append(item)
+                self.kinds.add(kind)
+                if kind not in _SIZED:
+                    usual = kind
+                    continue
+                self.nbytes += len(item)
             else:
-                append(self._packed(item, self._read + len(run), copy=True))
+                if self._star:
+                    item = tuple(item)  # noqa: PLW2901 -- as itertools.starmap does
+                append(self._packed(item, len(run), copy=True) if self._packing else item)
+            if self.nbytes > HEAVY:
+                return len(run)
+        return count
 
-    def _packed(self, item: Any, index: int, *, copy: bool) -> Any:
+    def _packed(self, item: Any, place: int, *, copy: bool) -> Any:
+        """An item as it travels; `place` is its own in the run that is being read."""
         if type(item) is tuple and (self._several or self._star):
             if SCALARS.issuperset(map(type, item)):
+                self.kinds.add(tuple)
                 return item
         elif type(item) in SCALARS:
+            self.kinds.add(type(item))
             return item
-        self.plain = False
+        self.kinds.add(Packed)
         try:
-            return pack(item, copy=copy)
+            packed = pack(item, copy=copy)
         except Exception as error:
-            self.refused.append((index, error))
-            return None
+            self.refused.append((self._read + place, error))
+            return _NOTHING
+        self.nbytes += packed.nbytes
+        return packed
 
     def values(self, first: int, stop: int) -> Sequence[Any]:
         """The items from `first` to `stop`: scalars as they are, all else packed."""

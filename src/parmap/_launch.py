@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _signal  # `signal` wraps the same numbers in enums, and costs 3.5 ms
 import _socket  # `socket` imports `selectors`, `enum` and more: 13 ms against 2
+import _thread
 import os
 import sys
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 _lifeline: tuple[int, int] | None = None
 _begun: list[tuple[_socket.socket, int]] = []  # a clean server that nobody has asked for yet
+_beginning = _thread.allocate_lock()  # held while it is started: several threads may come first
+
+#: Seconds to wait for a thread that is starting one: it may have been lost in a fork.
+_PATIENCE = 1.0
 
 
 def lifeline() -> int:
@@ -44,17 +49,27 @@ def cut_lifeline(*, here: bool) -> None:
 
 def begin() -> None:
     """Start the clean server of the default workers, unless one was started before."""
-    if not _begun and "parmap._stock" not in sys.modules and hasattr(os, "fork"):
-        try:
+    if not _beginning.acquire(blocking=False):
+        return
+    try:
+        if not _begun and "parmap._stock" not in sys.modules and hasattr(os, "fork"):
             _begun.append(_start_clean_server(()))
-        except OSError:
-            pass  # who leases a worker will be told
+    except OSError:
+        pass  # who leases a worker will be told
+    finally:
+        _beginning.release()
 
 
 def clean_server(preload: Sequence[str]) -> tuple[_socket.socket, int]:
     """A clean server that imports these modules: the socket to it, and its pid."""
-    if _begun and not preload:
-        return _begun.pop()
+    if not preload:
+        waited = _beginning.acquire(timeout=_PATIENCE)
+        try:
+            if _begun:
+                return _begun.pop()
+        finally:
+            if waited:
+                _beginning.release()
     return _start_clean_server(preload)
 
 
@@ -69,7 +84,8 @@ def forget() -> None:
 def _start_clean_server(preload: Sequence[str]) -> tuple[_socket.socket, int]:
     ours, theirs = _socket.socketpair()
     try:
-        program = f"s.main({theirs.fileno()}, {lifeline()}, {list(preload)!r})"
+        path = [str(place) for place in sys.path] if preload else []
+        program = f"s.main({theirs.fileno()}, {lifeline()}, {list(preload)!r}, {path!r})"
         return ours, interpreter("_server", program, [theirs.fileno(), lifeline()])
     except BaseException:
         ours.close()

@@ -2,93 +2,143 @@
 
 from __future__ import annotations
 
+import _thread
+
 from . import _calls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
-    from typing import Generic, TypeVar
+    from typing import Any, Self, TypeVar
 
     from ._choice import Call
     from ._drive import Drive
 
     T_co = TypeVar("T_co", covariant=True)
+
+    class chain(Iterator[T_co]):  # noqa: N801 -- as far as it matters here
+        @classmethod
+        def from_iterable(cls, batches: Iterator[Iterator[Any]]) -> Self: ...
+        def __next__(self) -> T_co: ...
+
 else:
-    # Importing `typing` costs more than the rest of parmap: at run time `Generic[T_co]` is `object`.
+    from itertools import chain
+
+    # Importing `typing` costs more than the rest of parmap: at run time `chain[T_co]` is `chain`.
     T_co = "T_co"
-    Generic = {T_co: object}
+    chain = {T_co: chain}
 
 
-class ParallelIterator(Generic[T_co]):
-    """What `parallel_imap` returns: an iterator, and an asynchronous one."""
-
-    __module__ = "parmap"
+class Flow:
+    """A call whose results are taken batch by batch: an iterator over iterators."""
 
     def __init__(self, call: Call) -> None:
         self._call: Call | None = call
         self._drive: Drive | None = None
-        self._ready: Iterator[T_co] = iter(())
-        self._handed_out = 0  # since the plan was told
+        self._batch: list[Any] = []
+        self.ready: Iterator[Any] = iter(())  # over the batch
+        self._given = self.ready  # what was handed out last; `async for` does not ask for it
+        self._busy = False
 
-    def __iter__(self) -> ParallelIterator[T_co]:
+    def __iter__(self) -> Flow:
         return self
 
-    def __next__(self) -> T_co:
-        for result in self._ready:
-            self._handed_out += 1
-            return result
-        drive = self._running()
+    def __next__(self) -> Iterator[Any]:
+        if self._busy:  # to raise it here would end the chain, and the call would not be told
+            return _refusal()
+        self._busy = True
         try:
-            while not self._refill(drive):
+            if self._given is self.ready:
+                self._proceed()
+            self._given = self.ready
+            return self.ready
+        finally:
+            self._busy = False
+
+    def _proceed(self) -> None:
+        """Run until something is ready; at the end, raise what the call ends with."""
+        drive = self.running()
+        if drive is None:
+            raise StopIteration
+        try:
+            while not self.refill(drive):
                 drive.advance()
         except BaseException:
-            self._end(abrupt=True)
+            self.end(abrupt=True)
             raise
-        return self._first(drive)
-
-    def _running(self) -> Drive:
-        """The drive of the call, begun if need be."""
-        if self._call is None:
+        if not self._batch:
+            self.conclude(drive)
             raise StopIteration
-        if self._drive is None:
+        drive.suspend()
+
+    def running(self) -> Drive | None:
+        """The drive of the call, begun if need be; None: it has ended."""
+        if self._drive is None and self._call is not None:
             call, self._call = self._call, None  # should it not come about, that is the end
             self._drive = _calls.make_drive(call)
-            self._call = call
         return self._drive
 
-    def _refill(self, drive: Drive) -> bool:
-        """Take over what has been delivered; whether there is something to hand out, or the end."""
-        if self._handed_out:
-            drive.taken(self._handed_out)
-            self._handed_out = 0
-        if drive.delivered:
-            self._ready, drive.delivered = iter(drive.delivered), []
-            return True
-        return drive.verdict is not None
+    def refill(self, drive: Drive) -> bool:
+        """Take over what has been delivered; whether there is something to hand out, or the end.
 
-    def _first(self, drive: Drive) -> T_co:
-        """The next of what is ready; at the end, what the call ends with."""
-        for result in self._ready:
-            self._handed_out += 1
-            return result
-        self._end(abrupt=False)
+        What was ready before has been handed out.
+        """
+        if self._batch:
+            drive.taken(len(self._batch))
+        self._batch, drive.delivered = drive.delivered, []
+        self.ready = iter(self._batch)
+        return bool(self._batch) or drive.verdict is not None
+
+    @property
+    def entangled(self) -> bool:
+        """See `Drive`."""
+        return self._drive is not None and self._drive.entangled
+
+    def conclude(self, drive: Drive) -> None:
+        """After the last batch: raise what the call ends with, if it is an error."""
+        self.end(abrupt=False)
         drive.conclude()
-        raise StopIteration
 
-    def _end(self, *, abrupt: bool) -> None:
-        """End the call and whatever still runs for it."""
-        drive, self._drive, self._call, self._ready = self._drive, None, None, iter(())
+    def end(self, *, abrupt: bool) -> None:
+        """End the call and whatever still runs for it; nothing more is handed out."""
+        drive, self._drive, self._call = self._drive, None, None
+        self._batch.clear()
         if drive is not None:
             try:
-                drive.close(abrupt=abrupt)
+                drive.abandon(abrupt=abrupt)
             finally:
                 drive.end_progress()
                 drive.debug()
 
+
+def _refusal() -> Iterator[Any]:
+    msg = (
+        "parallel_imap is asked for a result by its own input or progress, which it is waiting for"
+    )
+    raise ValueError(msg)
+    yield
+
+
+class ParallelIterator(chain[T_co]):
+    """What `parallel_imap` returns: an iterator, and an asynchronous one.
+
+    It is an `itertools.chain` of batches, so that handing out a result costs as little as it can.
+    """
+
+    __module__ = "parmap"
+
+    _flow: Flow
+
+    def __new__(cls, call: Call) -> Self:
+        flow = Flow(call)
+        self = cls.from_iterable(flow)
+        self._flow = flow
+        return self
+
     def close(self) -> None:
         """End what still runs; the iterator then is exhausted. May be called again."""
-        self._end(abrupt=False)
+        self._flow.end(abrupt=False)
 
     def __enter__(self) -> ParallelIterator[T_co]:
         return self
@@ -102,8 +152,14 @@ class ParallelIterator(Generic[T_co]):
         self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_drive", None) is not None:
-            self._end(abrupt=True)
+        # The collector may come at any moment, also while this thread holds a lock that to end takes.
+        if self._flow.entangled:
+            try:
+                _thread.start_new_thread(self._flow.end, (), {"abrupt": True})
+            except RuntimeError:
+                pass  # the interpreter ends, and the workers with it
+        else:
+            self._flow.end(abrupt=True)
 
     # --- async for --------------------------------------------------------------------------------
 
@@ -111,25 +167,27 @@ class ParallelIterator(Generic[T_co]):
         return self
 
     async def __anext__(self) -> T_co:
-        for result in self._ready:
-            self._handed_out += 1
+        flow = self._flow
+        ready: Iterator[T_co] = flow.ready
+        for result in ready:
             return result
         from . import _async
 
+        drive = flow.running()
+        if drive is None:
+            raise StopAsyncIteration
         try:
-            drive = self._running()
-        except StopIteration:
-            raise StopAsyncIteration from None
-        try:
-            while not self._refill(drive):
+            while not flow.refill(drive):
                 await _async.advance(drive)
         except BaseException:
-            self._end(abrupt=True)
+            flow.end(abrupt=True)
             raise
-        try:
-            return self._first(drive)
-        except StopIteration:
-            raise StopAsyncIteration from None
+        ready = flow.ready
+        for result in ready:
+            drive.suspend()
+            return result
+        flow.conclude(drive)
+        raise StopAsyncIteration
 
     async def aclose(self) -> None:
         """The same as `close`, for `contextlib.aclosing`."""

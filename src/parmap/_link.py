@@ -5,18 +5,22 @@ from __future__ import annotations
 import _signal
 import os
 
-from . import _codec, _failure, _wire
+from . import _byvalue, _codec, _failure, _memory, _oom, _segments, _wire
 from ._channel import Channel, Closed
 from ._errors import WorkerDied, WorkerStartError
 from ._process import NEWS, signal_name
+from ._wire import WireError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
+    from collections.abc import Callable, Collection, Sequence
+    from typing import Any, TypeVar
 
     from ._cell import Cell
     from ._process import Child
+    from ._segments import Shared
+
+    T = TypeVar("T")
 
 #: Functions that a worker keeps, newest first: enough for a program that alternates between a few.
 FUNCTIONS = 16
@@ -28,22 +32,27 @@ _COMPARED = 1 << 16
 class Task:
     """What a call sends to each of its workers before any item."""
 
-    __slots__ = ("halts", "key", "parts", "star", "timed")
+    __slots__ = ("halts", "key", "parts", "shared", "star", "timed")
 
-    def __init__(self, parts: list[Any], *, halts: bool, star: bool, timed: bool) -> None:
+    def __init__(
+        self, parts: list[Any], *, halts: bool, star: bool, timed: bool, share: bool = False
+    ) -> None:
         self.parts = parts  # the function, packed
+        self.shared: Shared | None = None  # where its large parts are, if they are shared
         self.halts = halts  # after a failure, what is above it is not to be run
         self.star = star  # an item is a tuple of arguments
         self.timed = timed  # the worker is to say since when it is at an item
-        if sum(len(part) for part in parts) <= _COMPARED:
+        if share and any(len(part) >= _memory.BESIDE for part in parts):
+            try:
+                self.shared = _segments.share(parts)
+            except OSError:  # no room: each worker gets a copy of its own, by the stream if need be
+                parts = self.parts = [bytes(part) for part in parts]
+        if self.shared is not None:
+            self.parts, self.key = self.shared.parts, self.shared.key
+        elif sum(len(part) for part in parts) <= _COMPARED:
             self.key = b"".join(parts)
         else:
-            from hashlib import blake2b
-
-            digest = blake2b()
-            for part in parts:
-                digest.update(part)
-            self.key = digest.digest()
+            self.key = _byvalue.digest(parts)
 
 
 class News:
@@ -59,6 +68,21 @@ class News:
         self.stop = stop
         self.payload = payload
         self.seconds = seconds
+
+
+def understand(read: Callable[..., T], *said: Any) -> T:
+    """What `read` makes of what a worker has said.
+
+    Raises:
+        WireError: Nothing: the stream is in order, but not what it holds.
+    """
+    try:
+        return read(*said)
+    except MemoryError:
+        raise
+    except Exception as error:
+        msg = f"a worker cannot be understood: {type(error).__name__}: {error}"
+        raise WireError(msg) from error
 
 
 class Link:
@@ -78,14 +102,18 @@ class Link:
             None  # items it may still be sent in its life; None: any number
         )
         self.ambience = 0  # the version that it has
+        self.generation = 0  # that of the caller's modules when it was started
         self._cell = cell
-        self._functions: dict[bytes, int] = {}  # key to number, oldest first
+        # Key to number, oldest first; and what keeps their shared memory alive.
+        self._functions: dict[bytes, tuple[int, Shared | None]] = {}
         self._numbers = 0
         self._call = 0  # the number of the function at hand
         self._ordinal = 0  # of the next item
         self._owed: list[
             tuple[int, int, int]
         ] = []  # (ordinal, index, count) of what is not answered
+        self._unheard = 0  # items sent of which it has said nothing yet, taken back or not
+        self._kills = _oom.kills()  # before its life
 
     # --- to the worker ----------------------------------------------------------------------------
 
@@ -99,7 +127,7 @@ class Link:
 
     def begin(self, task: Task, ambience: tuple[int, bytes]) -> None:
         """Send a call's function, if the worker has not got it, and surroundings, if they differ."""
-        number = self._functions.pop(task.key, None)
+        number, _ = self._functions.pop(task.key, (None, None))
         forget = None
         parts: list[Any] = []
         if number is None:
@@ -107,20 +135,22 @@ class Link:
             number = self._numbers
             parts = task.parts
             if len(self._functions) >= FUNCTIONS:
-                forget = self._functions.pop(next(iter(self._functions)))
-        self._functions[task.key] = self._call = number
+                forget, _ = self._functions.pop(next(iter(self._functions)))
+        self._functions[task.key] = number, task.shared
+        self._call = number
         news = b""
         if self.ambience != ambience[0]:
             self.ambience, news = ambience
         head = _codec.pack_plain((number, forget, task.halts, task.star, task.timed))
-        self.channel.queue(_wire.CALL, [head, news, *parts])
+        self.channel.queue(_wire.CALL, [head, news, *parts], task.shared)
 
-    def send(self, first: int, values: Sequence[Any], *, plain: bool) -> None:
-        """Send the items from index `first` on; `plain`: they are all scalars."""
-        parcels, parts = _codec.bundle(values, plain=plain)
+    def send(self, first: int, values: Sequence[Any], kinds: Collection[type]) -> None:
+        """Send the items from index `first` on, among which are these types."""
+        parcels, parts = _codec.bundle(values, kinds)
         head = _codec.pack_plain((self._ordinal, first, len(values), parcels))
         self._owed.append((self._ordinal, first, len(values)))
         self._ordinal += len(values)
+        self._unheard += len(values)
         if self.tasks_left is not None:
             self.tasks_left -= len(values)
         self.channel.queue(_wire.ITEMS, [head, *parts])
@@ -147,8 +177,12 @@ class Link:
 
     @property
     def idle(self) -> bool:
-        """Whether it has answered for all that it was sent."""
-        return not self._owed and not self.channel.sending
+        """Whether it has answered for all that it was sent.
+
+        What was taken back counts until it says so, too: a worker that hangs in unpickling a function
+        has begun no item, and the next call must not be given it.
+        """
+        return not self._unheard and not self._owed and not self.channel.sending
 
     def take_back(self, *, leave_one: bool) -> list[tuple[int, int]]:
         """Take back what it has not begun, and answer the indices.
@@ -205,8 +239,12 @@ class Link:
             Closed: It has ended.
             WireError: It said something that makes no sense.
         """
+        frames = self.channel.receive()
+        return understand(self._news_of, frames)
+
+    def _news_of(self, frames: list[_wire.Frame]) -> list[News]:
         news: list[News] = []
-        for frame in self.channel.receive():
+        for frame in frames:
             parts = [part for part in frame.parts if part is not None]
             if frame.kind in (_wire.RESULTS, _wire.FAILED, _wire.DROPPED):
                 news += self._of_items(frame.kind, parts)
@@ -217,19 +255,26 @@ class Link:
     def _of_items(self, kind: int, parts: list[memoryview]) -> list[News]:
         if kind == _wire.RESULTS:
             ordinal, count, seconds, parcels = _codec.unpack(parts[:1])
+            self._unheard -= count
             spans = self._settle(ordinal, ordinal + count)
-            return [News(kind, *span, (parcels, parts[1:]), seconds) for span in spans]
+            return [News(kind, *span, (parcels, parts[1:]), float(seconds)) for span in spans]
         begin, detail = _codec.unpack(parts[:1])
         if kind == _wire.FAILED:
+            self._unheard -= 1
             spans = self._settle(begin, begin + 1)
             return [News(kind, *span, (parts[1], detail)) for span in spans]
+        self._unheard -= detail - begin
         return [News(kind, *span) for span in self._returned(begin, detail)]
 
     def _of_worker(self, kind: int, parts: list[memoryview]) -> list[News]:
         payload: Any = None
         if kind == _wire.READY:
+            pid = _codec.unpack(parts)
+            if type(pid) is not int or pid <= 1 or self.child.pid not in (None, pid):
+                msg = f"this is not the pid of a worker: {pid!r}"
+                raise WireError(msg)  # it may be sent a signal
             self.ready = True
-            self.pid = self.child.pid = _codec.unpack(parts)
+            self.pid = self.child.pid = pid
         elif kind == _wire.LEAVING:
             self.left = True
         elif kind == _wire.SETUP_FAILED:
@@ -238,7 +283,8 @@ class Link:
             payload = _codec.unpack(parts[:1]), bytes(parts[1])
         elif kind == _wire.CALL_FAILED:
             failed = _codec.unpack(parts[:1])
-            self._functions = {key: n for key, n in self._functions.items() if n != failed}
+            kept = {key: held for key, held in self._functions.items() if held[0] != failed}
+            self._functions = kept
             payload = parts[1]
             if failed != self._call:
                 return []  # late news of a call that has ended
@@ -271,18 +317,22 @@ class Link:
         )
         if self.reason == "memory":
             how += ", because its memory passed memory_limit"
+        why = ""
+        if not self.reason and (signal == "SIGKILL" or code is None) and _oom.explains(self._kills):
+            self.reason = "memory"
+            why = ": memory had run out (fewer workers or smaller items need less)"
         if not self.ready:
-            error = WorkerStartError(f"a worker process {how} while it was starting")
+            error = WorkerStartError(f"a worker process {how} while it was starting{why}")
             if self.refusal is not None:
-                error = WorkerStartError(f"the initializer raised {self.refusal!r}")
+                error = WorkerStartError(f"the initializer raised {_failure.said(self.refusal)}")
                 error.__cause__ = self.refusal
             elif self.child.errno:
                 reason = os.strerror(self.child.errno)
                 error = WorkerStartError(f"no worker can be forked: {reason}")
-            return error
+            return self.child.trouble() or error
         at = "" if running is None else f" while running {whole or f'item {running}'}"
         return WorkerDied(
-            f"worker process {self.pid} {how}{at}",
+            f"worker process {self.pid} {how}{at}{why}",
             index=None if whole else running,
             exitcode=code,
             signal=signal,

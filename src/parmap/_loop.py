@@ -17,9 +17,10 @@ import select
 import time
 
 from . import _codec, _failure, _memory, _wire
-from ._channel import Closed
+from ._channel import SPIN, Closed, look_again
 from ._drive import Drive
 from ._errors import ItemTimeout, WorkerStartError
+from ._link import understand
 from ._plan._crew import INFINITY
 from ._plan._vocabulary import GaveBack, Recall, Stop, WorkerGone, WorkerReady
 from ._serialization import SerializationError
@@ -38,15 +39,16 @@ if TYPE_CHECKING:
 #: are shorter, and a warm worker (its imports, its caches) is worth that much.
 MERCY = 0.05
 
-#: Seconds to look again and again before sleeping until something happens: to wake a sleeping core takes
-#: as long, so a short answer comes sooner; and the core is offered to others at every look.
-SPIN = 0.0002
-
 #: Seconds that one `poll` may wait: what it takes is an `int` of milliseconds.
 _LONGEST_WAIT = 86_400.0
 
 #: Seconds between two looks at the memory of busy workers, where there is a limit.
 _MEMORY_LOOK = 0.1
+
+#: Seconds after which it is looked at again where it is too large: longer than a worker takes to find
+#: that out by itself, at the end of an item. And how long one may go from item to item all the same.
+_MEMORY_AGAIN = 0.04
+_MEMORY_MERCY = 1.0
 
 
 class Wake:
@@ -100,9 +102,12 @@ class ProcessDrive(Drive):
         self._wake: Wake | None = None
         self._owns_wake = False
         self._poller = select.poll()
-        self._spin = SPIN if hasattr(os, "sched_yield") else 0.0
+        self._spin = SPIN
         self._writing: set[int] = set()  # descriptors that are polled for writing, too
         self._look_at_memory = INFINITY if stock.kind.memory_limit is None else 0.0
+        # Those whose memory is too large: the item that they were at when it was seen first, and until
+        # when they are spared.
+        self._large: dict[Link, tuple[int | None, float]] = {}
 
     # --- workers ----------------------------------------------------------------------------------
 
@@ -131,8 +136,7 @@ class ProcessDrive(Drive):
     def offer(self, link: Link) -> None:
         """Take a worker that has come free; called in any thread."""
         self._offered.append(link)
-        if self._wake is not None:
-            self._wake.set()
+        self.nudge()
 
     def find_place(self) -> None:
         """Lease again what was waited for; called in any thread."""
@@ -141,8 +145,9 @@ class ProcessDrive(Drive):
 
     def nudge(self) -> None:
         """Look whether a worker can be spared; called in any thread."""
-        if self._wake is not None:
-            self._wake.set()
+        wake = self._wake  # the owner may let go of it meanwhile
+        if wake is not None:
+            wake.set()
 
     def _adopt(self, worker: int, link: Link) -> None:
         self._links[worker] = link
@@ -184,7 +189,7 @@ class ProcessDrive(Drive):
             return  # it has ended, and the plan is about to hear so
         began = time.perf_counter()
         before = link.channel.queued
-        link.send(first, self.values(first, stop), plain=self.intake.plain)
+        link.send(first, self.values(first, stop), self.intake.kinds)
         self.spent.chunks += 1
         self.spent.sent += link.channel.queued - before
         self.spent.pickling += time.perf_counter() - began
@@ -219,18 +224,16 @@ class ProcessDrive(Drive):
 
     def wait(self, until: float) -> None:
         """See `Drive`."""
-        until = min(until, self._look_at_memory)
         milliseconds = None
         if until < INFINITY:
             left = min(until - time.monotonic(), _LONGEST_WAIT)
             milliseconds = max(0, int(left * 1000) + 1)
         began = time.perf_counter()
-        happened = self._poller.poll(0)
-        while not happened and milliseconds != 0 and time.perf_counter() - began < self._spin:
-            os.sched_yield()
-            happened = self._poller.poll(0)
+        happened = look_again(self._poller, 0.0 if milliseconds == 0 else self._spin)
         happened = happened or self._poller.poll(milliseconds)
-        self.spent.waiting += time.perf_counter() - began
+        waited = time.perf_counter() - began
+        self.spent.waiting += waited
+        self._spin = SPIN if waited < 2 * SPIN else 0.0  # as long as answers come quickly
         for fd, event in happened:
             worker = self._workers.get(fd)
             if worker is None:
@@ -243,6 +246,11 @@ class ProcessDrive(Drive):
             self.feed(Recall(time.monotonic()))
         if time.monotonic() >= self._look_at_memory:
             self._check_memory()
+
+    @property
+    def due(self) -> float:
+        """See `Drive`."""
+        return min(self.plan.deadline, self._look_at_memory)
 
     def descriptors(self) -> list[tuple[int, bool]]:
         """What `wait` waits for: descriptors, and whether for writing, too."""
@@ -270,7 +278,10 @@ class ProcessDrive(Drive):
             for news in link.hear():
                 if news.kind in HEARD:
                     HEARD[news.kind](self, worker, news)
-        except (Closed, WireError):
+        except Closed:
+            self._lost(worker)
+        except WireError:
+            link.kill("connection")  # it may be well, and not about to end
             self._lost(worker)
 
     def _lost(self, worker: int) -> None:
@@ -297,25 +308,23 @@ class ProcessDrive(Drive):
     def _heard_results(self, worker: int, news: News) -> None:
         parcels, parts = news.payload
         self.spent.received += sum(len(part) for part in parts)
-        values = _codec.unbundle(parcels, parts)
+        values, broken = understand(_codec.load, parcels, parts)
         if len(values) != news.stop - news.first:
             msg = "a worker has reported what it did not hold"
             raise WireError(msg)
-        packed = _codec.holds_packed(parcels)
-        self.took(worker, news.first, values, news.seconds, packed=packed)
+        self.took(worker, news.first, values, news.seconds, broken=broken)
 
     def _heard_failure(self, worker: int, news: News) -> None:
         data, fatal = news.payload
-        self.failed(worker, news.first, _failure.unpack(data), fatal=fatal)
+        self.failed(worker, news.first, understand(_failure.unpack, data), fatal=fatal)
 
     def _heard_drop(self, worker: int, news: News) -> None:
         self.feed(GaveBack(time.monotonic(), worker, [(news.first, news.stop)]))
 
     def _heard_call_failed(self, _worker: int, news: News) -> None:
-        error = _failure.unpack(news.payload)
+        error = understand(_failure.unpack, news.payload)
         made = SerializationError(
-            f"the function of {self.name} cannot be loaded in a worker: "
-            f"{type(error).__name__}: {error}"
+            f"the function of {self.name} cannot be loaded in a worker: {_failure.said(error)}"
         )
         made.__cause__ = error
         self.feed(Stop(time.monotonic(), made))
@@ -326,42 +335,78 @@ class ProcessDrive(Drive):
     # --- memory -----------------------------------------------------------------------------------
 
     def _check_memory(self) -> None:
-        """Kill workers that hold more than they may."""
+        """Kill workers that hold more than they may, and stay at one item.
+
+        Between items they look themselves, and leave: whoever is at another one by now is about to.
+        """
         limit = self._stock.kind.memory_limit
         assert limit is not None
+        now = time.monotonic()
+        seen, self._large = self._large, {}
         for link in self._links.values():
-            if link.pid is not None and not link.idle and _memory.resident(link.pid) > limit:
+            if link.pid is None or link.idle or _memory.resident(link.pid) <= limit:
+                continue
+            running, _ = link.running()
+            was_at, until = seen.get(link, (None, now + _MEMORY_MERCY))
+            if link in seen and (now > until or (running == was_at and not link.left)):
                 link.kill("memory")
-        self._look_at_memory = time.monotonic() + _MEMORY_LOOK
+            else:
+                self._large[link] = running, until
+        self._look_at_memory = now + (_MEMORY_AGAIN if self._large else _MEMORY_LOOK)
 
     # --- the end ----------------------------------------------------------------------------------
 
     def close(self, *, abrupt: bool) -> None:
         """See `Drive`."""
+        # The user may press Ctrl-C again at any point of this.
         try:
             if not abrupt:
                 self._calm_down()
         finally:
-            for link in self._stock.leave(self):
-                if abrupt or not link.idle:
-                    link.kill("cancelled")
-                    link.child.wait(2.0)
-                    self._stock.discard(link)
-                else:
-                    self._stock.give_back(link)
-            self._links.clear()
-            self._workers.clear()
-            self._wanted.clear()
-            self._offered.clear()
-            for _ in self._places:
-                self._stock.pass_on()
-            if self._wake is not None and self._owns_wake:
-                self._wake.close()
-            self._wake = None
+            try:
+                self._give_all_back(abrupt=abrupt)
+            finally:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        self._links.clear()
+        self._workers.clear()
+        self._wanted.clear()
+        self._offered.clear()
+        for _ in self._places:
+            self._stock.pass_on()
+        if self._wake is not None and self._owns_wake:
+            self._wake.close()
+        self._wake = None
+
+    def _give_all_back(self, *, abrupt: bool) -> None:
+        doomed: list[Link] = []
+        for link in self._stock.leave(self):
+            if abrupt or not link.idle:
+                link.kill("cancelled")
+                doomed.append(link)
+            else:
+                self._stock.give_back(link)
+        try:
+            for link in doomed:
+                link.child.wait(2.0)
+        finally:
+            for link in doomed:
+                self._stock.discard(link)
+
+    def suspend(self) -> None:
+        """See `Drive`."""
+        self._stock.suspend(self)
+
+    @property
+    def entangled(self) -> bool:
+        """See `Drive`."""
+        return self._stock.busy
 
     def _calm_down(self) -> None:
         """Take back what has not begun, and give what runs a moment to end."""
         for link in self._links.values():
+            link.flush()  # a worker that was sent no item may not even have been sent the call
             link.take_back(leave_one=False)
         until = time.monotonic() + MERCY
         while any(not link.idle for link in self._links.values()):

@@ -16,7 +16,7 @@ import time
 from concurrent.futures import Executor, Future
 from functools import partial
 
-from . import _codec, _process, _stock, _worker
+from . import _codec, _nesting, _process, _stock, _worker
 from ._cpus import available_cpus
 from ._errors import ParmapError
 from ._intake import Intake
@@ -31,7 +31,7 @@ from ._options import (
     check_start_method,
 )
 from ._plan._call import Rules
-from ._plan._vocabulary import InputRead, ItemsDone, Keep
+from ._plan._vocabulary import InputRead, ItemsDone, Keep, Stop
 from ._serialization import SerializationError
 
 TYPE_CHECKING = False
@@ -62,7 +62,8 @@ class Pool(Executor):
         initargs: Its arguments; locks, queues, … of `multiprocessing` may be among them.
         max_tasks_per_child: Items after which a worker is replaced; None: never.
         start_method: "forkserver" (the default where there is fork), "spawn" or "fork".
-        preload: Names of modules that the clean server imports before it forks workers.
+        preload: Names of modules that the clean server imports before it forks workers; one that
+            cannot be imported ends a call with `WorkerStartError`, whose cause is what it raised.
         memory_limit: Resident bytes of one worker. Above it between items, it is replaced; during an
             item, it is killed: `WorkerDied` with reason "memory".
         idle_timeout: Seconds after which an idle worker ends; None: never.
@@ -95,6 +96,9 @@ class Pool(Executor):
         memory_limit: int | None = None,
         idle_timeout: float | None = None,
     ) -> None:
+        if sys.is_finalizing():
+            msg = "a Pool cannot be made while the interpreter shuts down"
+            raise RuntimeError(msg)
         size = check_count("max_workers", max_workers) or available_cpus()
         if initializer is not None:
             check_callable("initializer", initializer)
@@ -163,9 +167,8 @@ class Pool(Executor):
             if self._closed:
                 msg = "cannot schedule new futures after shutdown"
                 raise RuntimeError(msg)
-            if self._tasks is None or not self._tasks.alive:
+            while self._tasks is None or not self._tasks.put(future, task):
                 self._tasks = _Tasks(self._parmap_stock, self.size)
-            self._tasks.put(future, task)
         return future
 
     def map(
@@ -217,12 +220,12 @@ class Pool(Executor):
         with self._lock:
             self._closed = True
             tasks = self._tasks if self._pid == os.getpid() else None
-        atexit.unregister(self._at_exit)
         if tasks is not None:
             tasks.close(cancel=cancel_futures)
             if not wait:
-                return  # the thread ends the workers when it is through
+                return  # the thread ends the workers when it is through, which the exit waits for
             tasks.join()
+        atexit.unregister(self._at_exit)
         self._parmap_stock.close(for_good=True)
 
     def __exit__(
@@ -255,6 +258,7 @@ class Pool(Executor):
             self._closed = True
             tasks = self._tasks
         if tasks is not None:
+            tasks.killed = True
             tasks.close(cancel=True)
         self._parmap_stock.kill_all()
         self.shutdown(wait=True)
@@ -307,6 +311,7 @@ class _Tasks:
     """The thread that runs what is submitted, and the queue to it."""
 
     def __init__(self, stock: _stock.Stock, size: int) -> None:
+        self._ancestors = _nesting.lineage()
         self._stock = stock
         self._size = size
         self._lock = threading.Lock()
@@ -314,15 +319,23 @@ class _Tasks:
         self._closed = False
         self._wake = Wake()
         self.alive = True
+        self.killed = False  # no worker is started any more
         self._thread = threading.Thread(target=self._run, name="parmap-submit", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:  # there may be no more threads to be had
+            self._wake.close()
+            raise
 
-    def put(self, future: Future[Any], task: _codec.Packed) -> None:
-        """Add a task."""
+    def put(self, future: Future[Any], task: _codec.Packed) -> bool:
+        """Add a task; whether that was in time."""
         with self._lock:
+            if not self.alive:
+                return False
             self._waiting.append((future, task))
             if len(self._waiting) == 1:
                 self._wake.set()
+            return True
 
     def close(self, *, cancel: bool) -> None:
         """Take no more tasks; `cancel` those that have not begun."""
@@ -344,18 +357,23 @@ class _Tasks:
 
     def take(self, most: int) -> tuple[list[tuple[Future[Any], _codec.Packed]], bool]:
         """Up to so many tasks that have not been cancelled, and whether there are no more to come."""
+        taken: list[tuple[Future[Any], _codec.Packed]] = []
         with self._lock:
-            taken, self._waiting = self._waiting[:most], self._waiting[most:]
-            ended = self._closed and not self._waiting
-        return [task for task in taken if task[0].set_running_or_notify_cancel()], ended
+            while self._waiting and len(taken) < most:
+                some = most - len(taken)
+                tasks, self._waiting = self._waiting[:some], self._waiting[some:]
+                taken += [task for task in tasks if task[0].set_running_or_notify_cancel()]
+            return taken, self._closed and not self._waiting
 
     def _run(self) -> None:
+        _nesting.of_thread[threading.get_ident()] = self._ancestors
         drive = _SubmitDrive(self, self._stock, self._size, self._wake)
         try:
             drive.run()
             error: Any = drive.verdict.error if drive.verdict is not None else None
         except BaseException as failure:
             error = failure
+        del _nesting.of_thread[threading.get_ident()]
         with self._lock:
             self.alive = False
             left = [future for future, _ in self._waiting]
@@ -363,8 +381,11 @@ class _Tasks:
             self._wake.close()
             closed = self._closed
         error = error or ParmapError("the pool has ended")
-        for future in (*drive.futures.values(), *left):
+        for future in drive.futures.values():
             if not future.done():
+                future.set_exception(error)
+        for future in left:
+            if future.set_running_or_notify_cancel():
                 future.set_exception(error)
         if closed:
             self._stock.close(for_good=True)
@@ -383,7 +404,7 @@ class _SubmitDrive(ProcessDrive):
         self._asked = 0  # for so many tasks, once there are some
         self._packed: dict[int, _codec.Packed] = {}
         self.futures: dict[int, Future[Any]] = {}
-        intake.plain = False
+        intake.kinds.add(_codec.Packed)
         self.wake_by(wake)
 
     def read(self, most: int) -> None:
@@ -407,6 +428,24 @@ class _SubmitDrive(ProcessDrive):
         super().woken()
         if self._asked:
             self._answer()
+
+    def start_worker(self, worker: int) -> None:
+        """See `Drive`."""
+        if not self._tasks.killed:
+            super().start_worker(worker)
+        elif not self._links:
+            self._give_up()
+
+    def _lost(self, worker: int) -> None:
+        super()._lost(worker)
+        if self._tasks.killed and not self._links:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """After the last worker was killed: what it had not begun will not run."""
+        self.feed(
+            Stop(time.monotonic(), ParmapError("the workers of the pool have been terminated"))
+        )
 
     def values(self, first: int, stop: int) -> Sequence[Any]:
         """See `ProcessDrive`."""

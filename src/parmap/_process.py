@@ -14,8 +14,9 @@ import select
 import sys
 import time
 
-from . import _codec, _launch, _wire
+from . import _codec, _failure, _launch, _wire
 from ._channel import Channel, Closed
+from ._errors import WorkerStartError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,6 +49,14 @@ class Child:
         """Wait for its end; whether it has ended and is reaped."""
         raise NotImplementedError
 
+    def trouble(self) -> WorkerStartError | None:
+        """After an end before it was ready: what is known of the reason."""
+        return None
+
+    def unborn(self) -> bool:
+        """Whether who is to start it is not ready for that, and may never be."""
+        return False
+
 
 # --- the clean server -----------------------------------------------------------------------------
 
@@ -62,7 +71,20 @@ class Server:
         self._lock = _thread.allocate_lock()
         self._children: dict[int, Forked] = {}
         self._tokens = 0
+        self._imports = preload[0] if preload else ""  # the module to preload that it is at
+        self._refusal: BaseException | None = None  # what that raised
+        self._exitcode: int | None = None  # if it ended in that
         self.gone = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody is speaking with it."""
+        return self._lock.locked()
+
+    @property
+    def imports(self) -> bool:
+        """Whether it still imports modules, as far as it has been listened to."""
+        return bool(self._imports)
 
     def fork(self, sock: int, cell: int) -> Forked:
         """Ask for a worker with these descriptors; it says itself when it is there.
@@ -78,10 +100,13 @@ class Server:
             try:
                 _write_when_possible(self._channel.sock)
                 self._channel.queue_fds(_wire.FORK, request, [sock, cell])
-            except (Closed, OSError) as error:
+            except (Closed, TimeoutError) as error:
                 self.gone = True
                 msg = "the clean server has ended"
                 raise OSError(msg) from error
+            except OSError:
+                del self._children[child.token]
+                raise
         return child
 
     def signal(self, child: Forked, signal: int) -> None:
@@ -102,22 +127,42 @@ class Server:
         poller = select.poll()
         with self._lock:
             while child.token in self._children and not self.gone:
-                left = until - time.monotonic()
+                # As long as it imports what the user wants, it has no workers, and may never have.
+                left = 0.0 if self._imports else until - time.monotonic()
                 poller.register(self._channel.fileno(), select.POLLIN)
                 if not poller.poll(max(0, left * 1000)):
                     return False
                 try:
-                    frames = self._channel.receive()
-                except (Closed, _wire.WireError):
-                    self.gone = True
-                    break
-                for frame in frames:
-                    token, exitcode, error = _codec.unpack(
-                        [p for p in frame.parts if p is not None]
-                    )
-                    ended = self._children.pop(token)
-                    ended.exitcode, ended.errno = exitcode, error
+                    for frame in self._channel.receive():
+                        self._take_in(frame)
+                except Exception:
+                    self.gone = True  # it has ended, or says what cannot be understood
+                    if self._imports:
+                        self._exitcode = _reap(self.pid, NEWS)[1]
         return child.token not in self._children
+
+    def trouble(self) -> WorkerStartError | None:
+        """Why it has ended, if that is a module that was to be preloaded."""
+        if not (self.gone and self._imports):
+            return None
+        what = f"the module {self._imports!r} of preload"
+        if self._refusal is None:
+            how = "" if self._exitcode is None else f" ({_ending(self._exitcode)})"
+            return WorkerStartError(f"{what} has ended the process that imported it{how}")
+        error = WorkerStartError(f"{what} cannot be imported: {_failure.said(self._refusal)}")
+        error.__cause__ = self._refusal
+        return error
+
+    def _take_in(self, frame: _wire.Frame) -> None:
+        parts = [part for part in frame.parts if part is not None]
+        if frame.kind == _wire.PRELOADS:
+            self._imports = _codec.unpack(parts[:1])
+            if len(parts) > 1:
+                self._refusal = _failure.unpack(parts[1])
+            return
+        token, exitcode, error = _codec.unpack(parts)
+        ended = self._children.pop(token)
+        ended.exitcode, ended.errno = exitcode, error
 
     def close(self, *, wait: bool) -> None:
         """End the server, and with it every worker that it still has."""
@@ -151,6 +196,14 @@ class Forked(Child):
     def wait(self, seconds: float) -> bool:
         """See `Child`."""
         return self._server.listen(self, seconds)
+
+    def trouble(self) -> WorkerStartError | None:
+        """See `Child`."""
+        return self._server.trouble()
+
+    def unborn(self) -> bool:
+        """See `Child`."""
+        return not self._server.listen(self, 0.0) and self._server.imports
 
 
 # --- our own children -----------------------------------------------------------------------------
@@ -197,11 +250,30 @@ def fork(run: Callable[[], None]) -> Own:
             stream.flush()  # or the child would print what waits in the buffer again
         except (AttributeError, OSError, ValueError):
             pass  # no stream, or a closed one
-    pid = os.fork()
+    reading, writing = os.pipe()
+    pid = None
+    try:
+        pid = os.fork()
+    except Warning:
+        # Python 3.15 warns of other threads when the child is there already: where warnings are errors,
+        # its number is lost. The child has it.
+        os.close(writing)
+        writing = -1
+        pid = int(os.read(reading, 32) or 0)
+        if not pid:
+            raise
+    finally:
+        if pid != 0:
+            os.close(reading)
+            if writing >= 0:
+                os.close(writing)
     if pid:
         return Own(pid)
     code = 1
     try:
+        os.write(writing, b"%d" % os.getpid())
+        os.close(reading)
+        os.close(writing)
         import atexit
 
         atexit._clear()  # the caller's handlers are the caller's
@@ -260,6 +332,10 @@ def _write_when_possible(sock: _socket.socket) -> None:
     poller.register(sock.fileno(), select.POLLOUT)
     if not poller.poll(NEWS * 1000):
         raise TimeoutError
+
+
+def _ending(exitcode: int) -> str:
+    return signal_name(-exitcode) if exitcode < 0 else f"exit code {exitcode}"
 
 
 def signal_name(number: int) -> str:

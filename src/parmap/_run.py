@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from . import _codec, _stock
+from . import _byvalue, _codec, _stock
 from ._choice import is_pool, stock_of
 from ._cpus import available_cpus
 from ._intake import Intake
@@ -36,7 +36,10 @@ def make_drive(call: Call) -> Drive:
     executor, options = call.options.executor, call.options
     stock = _stock.default() if executor == "process" else stock_of(executor)
     packing = executor not in ("thread", "serial") and not is_threads(executor)
-    intake = Intake(call.iterables, star=call.star, strict=options.strict, packing=packing)
+    lazy = call.delivery != "whole"
+    intake = Intake(
+        call.iterables, star=call.star, strict=options.strict, packing=packing, lazy=lazy
+    )
     halts = options.on_error == "raise" and options.retries == 0
     common: dict[str, Any] = {"name": call.name, "retry_on": options.retry_on}
     if options.progress is not False:
@@ -49,8 +52,9 @@ def make_drive(call: Call) -> Drive:
             stock.warm_up()  # so that it starts while the function is being pickled
         if packing:
             timed = options.item_timeout is not None
-            function = _codec.pack(call.func, copy=True)
-            task = Task(function.parts, halts=halts, star=call.star, timed=timed)
+            share = stock is not None  # what is shared is as good as a copy
+            function = _codec.pack(call.func, copy=not share)
+            task = Task(function.parts, halts=halts, star=call.star, timed=timed, share=share)
     except BaseException:
         if "progress" in common:
             common["progress"].close()
@@ -88,8 +92,7 @@ def _remember(drive: Drive) -> None:
         return
     key = drive.task.key
     _costs.pop(key, None)
-    while len(_costs) >= _COSTS:
-        _costs.pop(next(iter(_costs)), None)
+    _byvalue.make_room(_costs, _COSTS)
     _costs[key] = learned[0], min(learned[1], _TRUSTED)
 
 

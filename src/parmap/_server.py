@@ -14,8 +14,9 @@ import errno
 import gc
 import os
 import select
+import sys
 
-from . import _codec, _wire, _worker
+from . import _codec, _failure, _wire, _worker
 from ._channel import Channel, Closed
 
 TYPE_CHECKING = False
@@ -23,23 +24,57 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def main(control: int, lifeline: int, preload: Sequence[str]) -> None:
+def main(control: int, lifeline: int, preload: Sequence[str], path: list[str]) -> None:
     """Serve until the caller is gone; in each forked worker, be that worker."""
     _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # Ctrl-C is the caller's to decide about
-    for name in preload:
-        __import__(name)
-    gc.collect()
-    gc.freeze()  # so that collections in workers do not touch, and so copy, these pages
-    role = _Server(_socket.socket(fileno=control)).serve()
+    channel = Channel(_socket.socket(fileno=control))
+    channel.sock.setblocking(False)
+    role = None
+    if _preload(channel, lifeline, preload, path):
+        gc.collect()
+        gc.freeze()  # so that collections in workers do not touch, and so copy, these pages
+        role = _Server(channel).serve()
     if role is None:
         os._exit(0)  # nothing here is worth the time that an interpreter takes to end
     _worker.main(*role, lifeline)
 
 
+def _preload(channel: Channel, lifeline: int, names: Sequence[str], path: list[str]) -> bool:
+    """Import modules with the caller's `sys.path`, telling how that goes; whether all could be."""
+    if not names:
+        return True
+    try:
+        own = _worker.die_by_signal(lifeline)  # an import that never ends sees no socket
+    except (ImportError, AttributeError, OSError):
+        own = -1
+    usual = sys.path[:]
+    sys.path[:] = path
+    name = ""
+    try:
+        for name in names:
+            _tell(channel, name)
+            __import__(name)
+        _tell(channel, "")
+    except Closed:
+        return False
+    except BaseException as error:
+        channel.queue(_wire.PRELOADS, [_codec.pack_plain(name), _failure.pack(error, skip=1)])
+        channel.flush()
+        return False
+    sys.path[:] = usual
+    if own >= 0:
+        os.close(own)  # from here on the server has workers to end first
+    return True
+
+
+def _tell(channel: Channel, name: str) -> None:
+    channel.queue(_wire.PRELOADS, [_codec.pack_plain(name)])
+    channel.flush()
+
+
 class _Server:
-    def __init__(self, control: _socket.socket) -> None:
-        control.setblocking(False)
-        self._channel = Channel(control)
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
         self._workers: dict[int, int] = {}  # pid to token
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._wake, False)
@@ -65,22 +100,28 @@ class _Server:
                         if role is not None:
                             return role
                 self._channel.flush()
-        except Closed:
+        except (Closed, _wire.WireError):
             self._end_all()
             self._channel.close()
             return None
 
     def _answer(self, frame: _wire.Frame) -> tuple[int, int] | None:
-        token, what = _codec.unpack([part for part in frame.parts if part is not None])
+        try:
+            token, what = _codec.unpack([part for part in frame.parts if part is not None])
+            if not 0 <= what < _signal.NSIG:
+                raise ValueError(what)  # noqa: TRY301 -- one of several ways to be nonsense
+            sock, cell = self._channel.take_fds(2) if frame.kind == _wire.FORK else (-1, -1)
+        except Exception as error:
+            msg = "a request that is none"
+            raise _wire.WireError(msg) from error
         if frame.kind == _wire.FORK:
-            return self._fork(token)
+            return self._fork(token, sock, cell)
         for pid, its_token in self._workers.items():
             if its_token == token:
                 _signal_group(pid, what)
         return None
 
-    def _fork(self, token: int) -> tuple[int, int] | None:
-        sock, cell = self._channel.take_fds(2)
+    def _fork(self, token: int, sock: int, cell: int) -> tuple[int, int] | None:
         try:
             pid = os.fork()
         except OSError as error:

@@ -266,8 +266,9 @@ class _Fresh:
         return items
 
     def _task(self, func: Callable[..., Any], *, star: bool) -> Task:
-        parts = _codec.pack(func, copy=True).parts
-        return Task(parts, halts=False, star=star, timed=self._item_timeout is not None)
+        parts = _codec.pack(func, copy=False).parts
+        timed = self._item_timeout is not None
+        return Task(parts, halts=False, star=star, timed=timed, share=True)
 
     def _kind(self, arguments: Sequence[Any]) -> _stock.Kind:
         launch = _process.launcher(self._start_method, (self._func, arguments))

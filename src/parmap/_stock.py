@@ -13,8 +13,9 @@ import atexit
 import os
 import select
 import time
+from itertools import count
 
-from . import _ambience, _cell, _codec, _cpus, _launch, _memory, _process
+from . import _ambience, _cell, _codec, _cpus, _launch, _memory, _modules, _nesting, _process
 from ._channel import Channel, Closed
 from ._link import Link
 from ._serialization import SerializationError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         """Who leases workers, and can be told that one has become free."""
 
         side_by_side: int  # how many workers it wants at once
+        suspended: bool  # it holds workers, and nobody runs it
 
         def offer(self, link: Link) -> None:
             """Take a worker that was waited for; called in any thread."""
@@ -97,7 +99,9 @@ class Stock:
         self._waiting: list[Tenant] = []
         self._ending: list[Link] = []  # told to end, not seen off yet
         self.closed = False
+        self.generation = _modules.generation()  # of the caller's modules, at the latest call
         self._server: _process.Server | None = None
+        self._serves = 0  # the generation of the modules that it holds
         _registry.remember(self)
 
     # --- leasing ----------------------------------------------------------------------------------
@@ -127,61 +131,93 @@ class Stock:
             OSError: No process can be started.
             RuntimeError: These workers have been shut down.
         """
+        self._retire(_modules.generation())
         if self._ending:
-            self.reap(wait=self._is_full())
+            self.reap(wait=False)
         while True:
+            link: Link | None = None
             with self._lock:
                 if self.closed:
                     msg = "cannot schedule new work: this Pool has been shut down"
                     raise RuntimeError(msg)
-                if not self._idle:
-                    if self._is_full():
-                        self._waiting.append(tenant)
-                        for holder in {*self._leased.values()} - {tenant}:
-                            holder.nudge()
-                        return None
+                if self._idle:
+                    link = min(self._idle, key=lambda link: link.number)
+                    self._leased[link] = tenant
+                    self._idle.remove(link)
+                elif not self._is_full():
                     number = next(
                         n for n in range(len(self._numbers) + 1) if n not in self._numbers
                     )
                     self._numbers.add(number)
                     break
-                link = min(self._idle, key=lambda link: link.number)
-                self._idle.remove(link)
-                self._leased[link] = tenant
-            if _is_live(link):
+                elif not self._ending:
+                    self._waiting.append(tenant)
+                    for holder in {*self._leased.values()} - {tenant}:
+                        holder.nudge()
+                    return None
+            if link is None:  # there are places that come free
+                self.reap(wait=True)
+            elif _is_live(link):
                 return link
-            link.bury()
-            self.discard(link)
+            else:
+                link.bury()
+                self.discard(link)
         try:
             link = self._start(number, tenant.side_by_side)
         except BaseException:
-            self._numbers.discard(number)
+            with self._lock:
+                self._numbers.discard(number)
             raise
-        self._leased[link] = tenant
+        with self._lock:
+            self._leased[link] = tenant
         return link
 
+    def _retire(self, generation: int) -> None:
+        """End the idle workers that may hold older copies of the caller's modules; see `_modules`.
+
+        They are waited for, so that those who replace them get their numbers.
+        """
+        self.generation = generation
+        with self._lock:
+            old = [link for link in self._idle if link.generation != generation]
+            if not old:
+                return
+            self._idle = [link for link in self._idle if link.generation == generation]
+            self._ending += old
+        for link in old:
+            link.end()
+        self.reap(wait=True)
+
     def _is_full(self) -> bool:
-        return self.limit is not None and len(self._numbers) >= self.limit
+        # What suspended calls hold does not count: they can give nothing back, and whoever waits for it
+        # may be the one who would have to take them up again.
+        if self.limit is None or len(self._numbers) < self.limit:
+            return False
+        suspended = sum(tenant.suspended for tenant in self._leased.values())
+        return len(self._numbers) - suspended >= self.limit
+
+    def _is_over_full(self) -> bool:
+        return self.limit is not None and len(self._numbers) > self.limit
 
     def give_back(self, link: Link) -> None:
         """Take back a worker that owes nothing."""
         with self._lock:
             if self._leased.pop(link, None) is None:
                 return
-            tenant = None
-            if link.tasks_left == 0:
+            link.channel.lender.rest()
+            if link.tasks_left == 0 or link.generation != self.generation:
                 self._ending.append(link)
             elif self._waiting:
-                tenant = self._waiting.pop(0)
-                self._leased[link] = tenant
+                self._leased[link] = tenant = self._waiting.pop(0)
+                tenant.offer(link)  # under the lock: it cannot leave meanwhile
+                return
+            elif self.closed or self._is_over_full():
+                self._ending.append(link)
             else:
                 self._idle.append(link)
                 return
-        if tenant is not None:
-            tenant.offer(link)
-            return
         link.end()
-        if self._waiting:
+        if self._waiting or self.closed:
             self.reap(wait=True)
 
     def reap(self, *, wait: bool) -> None:
@@ -190,8 +226,10 @@ class Stock:
             links, self._ending = self._ending, []
         if wait:
             self._see_off(links, GRACE)
-        else:
-            self._ending += _await_ends(links, 0.0, self)
+            return
+        links = _await_ends(links, 0.0, self)
+        with self._lock:
+            self._ending += links
 
     def discard(self, link: Link) -> None:
         """Strike a worker off that has ended or is not to be used again."""
@@ -204,9 +242,20 @@ class Stock:
     def pass_on(self) -> None:
         """Tell whoever waits longest that there is a place: it may start a worker."""
         with self._lock:
-            tenant = self._waiting.pop(0) if self._waiting else None
-        if tenant is not None:
-            tenant.find_place()
+            if self._waiting:
+                self._waiting.pop(0).find_place()  # under the lock, as above
+
+    def suspend(self, tenant: Tenant) -> None:
+        """Do not count what a tenant holds, since nobody runs it for now."""
+        with self._lock:
+            tenant.suspended = True
+        self.pass_on()
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody, perhaps this very thread, is in the middle of a change."""
+        server = self._server
+        return self._lock.locked() or _registry.busy or (server is not None and server.busy)
 
     def leave(self, tenant: Tenant) -> list[Link]:
         """Forget that a tenant waits; answer what it still holds."""
@@ -234,6 +283,7 @@ class Stock:
         ours.setblocking(False)
         link = Link(number, Channel(ours), cell, child)
         link.tasks_left = self.kind.tasks
+        link.generation = self.generation
         share = max(1, _cpus.available_cpus() // side_by_side)
         hello = {
             "own": {**_ambience.thread_caps(share), "PARMAP_WORKER": str(number)},
@@ -243,7 +293,13 @@ class Stock:
             "item_name": self.kind.item_name,
             "memory_limit": self.kind.memory_limit,
         }
-        link.hello(hello, ambience(), self.kind.setup)
+        try:
+            link.hello(hello, ambience(), self.kind.setup)
+        except BaseException:  # such as Ctrl-C: nobody knows of it yet but us
+            link.kill("cancelled")
+            link.child.wait(_process.NEWS)
+            link.close()
+            raise
         return link
 
     def _launch(self, sock: int, cell: int, number: int, ours: _socket.socket) -> _process.Child:
@@ -268,14 +324,21 @@ class Stock:
 
     def _clean_server(self) -> _process.Server:
         with self._lock:
-            if self._server is None or self._server.gone:
-                self._server = _registry.server(tuple(self.kind.preload))
+            preload = tuple(self.kind.preload)
+            generation = self.generation if preload else 0  # else it holds nothing of the caller's
+            if self._server is None or self._server.gone or generation != self._serves:
+                self._server = _registry.server((generation, preload))
+                self._serves = generation
             return self._server
 
     # --- ending -----------------------------------------------------------------------------------
 
     def _see_off(self, links: Sequence[Link], grace: float) -> None:
         """Wait for workers that were told to end; ask by SIGTERM, then kill; all side by side."""
+        for link in [link for link in links if not link.ready and link.child.unborn()]:
+            link.kill("shutdown")  # should it come to be after all
+            self.discard(link)
+            links = [other for other in links if other is not link]
         for seconds, signal in ((grace, None), (GRACE_AFTER_TERM, _signal.SIGTERM)):
             if signal is not None:
                 for link in links:
@@ -373,29 +436,36 @@ def show(output: tuple[int, bytes]) -> None:
 # --- what a call brings along ---------------------------------------------------------------------
 
 _last: tuple[int, dict[str, Any], bytes] = (0, {}, b"")
+_versions = count(1)  # two threads never give the same number to what differs
 
 
 def ambience() -> tuple[int, bytes]:
     """The caller's surroundings now, packed, with a number that changes when they do."""
     global _last  # noqa: PLW0603 -- compared with the last call's, whichever thread made it
     found = _ambience.gather()
+    found["ancestors"] = _nesting.lineage()
     last = _last
     if found != last[1]:
-        last = _last = (last[0] + 1, found, _packed(found))
+        last = _last = (next(_versions), found, _packed(found))
     return last[0], last[2]
 
 
 def _packed(found: dict[str, Any]) -> bytes:
-    # The filters mention "__main__" by default, but only a category of its own must go by value.
-    if all(category.__module__ != "__main__" for _, _, category, *_ in found["filters"]):
+    # The filters by themselves: their categories may be of modules that only `path` leads to.
+    return _codec.pack_plain({**found, "filters": _packed_filters(found["filters"])})
+
+
+def _packed_filters(filters: list[Any]) -> bytes:
+    # They mention "__main__" by default, but only a category of its own must go by value.
+    if all(category.__module__ != "__main__" for _, _, category, *_ in filters):
         try:
-            return _codec.pack_plain(found)
+            return _codec.pack_plain(filters)
         except Exception:  # noqa: S110
             pass  # somebody's own object among the filters: then as below
     try:
-        return bytes(_codec.pack(found, copy=False, beside=False).parts[0])
+        return bytes(_codec.pack(filters, copy=False, beside=False).parts[0])
     except SerializationError:
-        return _codec.pack_plain({**found, "filters": []})  # better no filters than no call
+        return _codec.pack_plain([])  # better no filters than no call
 
 
 # --- everything of this process -------------------------------------------------------------------
@@ -407,8 +477,14 @@ class _Registry:
     def __init__(self) -> None:
         self._lock = _thread.allocate_lock()
         self._stocks: list[Stock] = []
-        self._servers: dict[tuple[str, ...], _process.Server] = {}
+        # By the modules that they hold, and their generation; one that still has workers stays.
+        self._servers: dict[tuple[int, tuple[str, ...]], _process.Server] = {}
         self._hooked = False
+
+    @property
+    def busy(self) -> bool:
+        """As that of a stock."""
+        return self._lock.locked()
 
     def remember(self, stock: Stock) -> None:
         with self._lock:
@@ -423,14 +499,14 @@ class _Registry:
         with self._lock:
             self._stocks = [other for other in self._stocks if other is not stock]
 
-    def server(self, preload: tuple[str, ...]) -> _process.Server:
-        """The clean server that has imported these modules."""
+    def server(self, held: tuple[int, tuple[str, ...]]) -> _process.Server:
+        """The clean server that has imported these modules, of this generation."""
         with self._lock:
-            found = self._servers.get(preload)
+            found = self._servers.get(held)
             if found is None or found.gone:
                 if found is not None:
                     found.close(wait=True)
-                found = self._servers[preload] = _process.Server(preload)
+                found = self._servers[held] = _process.Server(held[1])
             return found
 
     def end(self, *, wait: bool) -> None:
@@ -453,6 +529,7 @@ class _Registry:
             server.abandon()
         self._servers = {}
         _launch.forget()
+        _modules.abandon()
 
 
 _registry = _Registry()

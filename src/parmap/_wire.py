@@ -32,7 +32,9 @@ END = 12  # to a worker: no more calls
 FORK = 13  # to the clean server: a worker, please; descriptors come along
 KILL = 14  # to the clean server: signal a worker's process group
 EXITED = 15  # from the clean server: a worker's exit status
-KINDS = frozenset(range(HELLO, EXITED + 1))
+FREED = 16  # from a receiver of segments: their numbers, eight bytes each, for their sender
+PRELOADS = 17  # from the clean server: the module that it imports now, if any, or why it cannot
+KINDS = frozenset(range(HELLO, PRELOADS + 1))
 
 MAGIC = 0xA7
 ELSEWHERE = 1 << 63
@@ -104,6 +106,9 @@ class Decoder:
             if after is None:
                 break
             size = sum(length for length in self._lengths if length < ELSEWHERE)
+            if size > _LONGEST:
+                msg = f"not a frame: {size} bytes"
+                raise WireError(msg)
             if len(data) - after < size:
                 if size > SCRATCH:
                     self._body = memoryview(bytearray(size))

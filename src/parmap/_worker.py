@@ -16,8 +16,8 @@ import select
 import sys
 import time
 
-from . import _ambience, _cell, _codec, _failure, _identity, _memory, _wire
-from ._channel import Channel, Closed
+from . import _ambience, _byvalue, _cell, _codec, _failure, _identity, _memory, _nesting, _wire
+from ._channel import SPIN, Channel, Closed, look_again
 from ._codec import SCALARS, Packed
 from ._serialization import SerializationError
 
@@ -36,8 +36,13 @@ ENOUGH = 1 << 18
 RUN = 0.0005
 RUN_GROWTH = 4
 
-#: Seconds to look again and again for the next message before sleeping: see the caller's, in `_loop`.
-SPIN = 0.0002 if hasattr(os, "sched_yield") else 0.0
+#: Seconds of work after which a worker with a `memory_limit` looks at its memory, which takes some ten
+#: microseconds; often enough that the caller, which kills for a long item, seldom comes first.
+LOOK = 0.02
+_NEVER = float("inf")
+
+#: Seconds after which memory that was kept for large results is given up.
+REST = 1.0
 
 #: Functions of submitted tasks that are kept.
 _KNOWN = 16
@@ -53,11 +58,14 @@ _STEP, _BLOCK, _COUNT = _cell.STEP, _cell.BLOCK, bytes(range(_cell.BLOCK))
 def main(sock: int, cell: int, lifeline: int, *, last: bool = True) -> None:
     """Be a worker until the caller has no more need of it; if this is the `last` thing, end the process."""
     code = 1
+    _nesting.bottom = main.__code__
     try:
         _die_with(lifeline)
         mapped = _cell.Cell(cell)
         os.close(cell)
-        worker = Worker(Channel(_socket.socket(fileno=sock)), mapped)
+        connection = _socket.socket(fileno=sock)
+        connection.setblocking(True)  # whatever `socket.setdefaulttimeout()` was told
+        worker = Worker(Channel(connection), mapped)
         worker.serve()
         code = 0
     except Closed:
@@ -97,21 +105,25 @@ def _die_with(lifeline: int) -> None:
     whatever this process does then. Elsewhere a thread waits for that.
     """
     try:
-        import fcntl
-
-        # Opened anew, since the flag belongs to what all workers would share otherwise.
-        own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
-        fcntl.fcntl(
-            own, fcntl.F_SETOWN, -os.getpgrp() if os.getpgrp() == os.getpid() else os.getpid()
-        )
-        fcntl.fcntl(own, fcntl.F_SETSIG, _signal.SIGKILL)
-        fcntl.fcntl(own, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
+        die_by_signal(lifeline)
     except (ImportError, AttributeError, OSError):
         _thread.start_new_thread(_watch, (lifeline,))
         return
     os.close(lifeline)
+
+
+def die_by_signal(lifeline: int) -> int:
+    """Have the system send it; answer the descriptor that must stay open for that."""
+    import fcntl
+
+    # Opened anew, since the flag belongs to what all workers would share otherwise.
+    own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(own, fcntl.F_SETOWN, -os.getpgrp() if os.getpgrp() == os.getpid() else os.getpid())
+    fcntl.fcntl(own, fcntl.F_SETSIG, _signal.SIGKILL)
+    fcntl.fcntl(own, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
     if _is_cut(own):  # before the signal was asked for
         os._exit(1)
+    return own
 
 
 def _is_cut(lifeline: int) -> bool:
@@ -139,10 +151,11 @@ class Worker:
         self._steps = cell.steps
         self._lock = _thread.RLock()  # the function's own threads may print
         self._pid = os.getpid()
-        self._functions: dict[int, Any] = {}
+        self._functions: dict[int, _byvalue.Loaded] = {}  # by number
         self._own: dict[str, str] = {}
         self._idle_timeout: float | None = None
         self._memory_limit: int | None = None
+        self._look_at = _NEVER  # when to look at the memory
         self._item_name = (
             ""  # what a process that runs one item is called, with a place for its index
         )
@@ -157,7 +170,7 @@ class Worker:
         self._out: list[Any] = []
         self._out_from: int = 0  # the ordinal of the first
         self._out_bytes = 0
-        self._out_plain = True  # they are all scalars
+        self._out_kinds: set[type] = set()  # their types
         self._seconds = 0.0
         self._sent_at = time.perf_counter()
 
@@ -168,9 +181,9 @@ class Worker:
         poller = select.poll()
         poller.register(self._channel.fileno(), select.POLLIN)
         while True:
-            began = time.perf_counter()
-            while not poller.poll(0) and time.perf_counter() - began < SPIN:
-                os.sched_yield()
+            look_again(poller, SPIN)
+            if self._channel.lender.keeps and not poller.poll(REST * 1000):
+                self._channel.lender.rest()
             if self._idle_timeout is not None and not poller.poll(self._idle_timeout * 1000):
                 self._send(_wire.LEAVING, [])
                 return
@@ -183,22 +196,42 @@ class Worker:
                     self._begin(frame)
                 else:
                     self._set_up(frame)
-            if self._memory_limit is not None and _memory.resident() > self._memory_limit:
+            # Not before its first item: with a function that is too large, each would leave at once.
+            if self._words[_CLAIMED] and self._is_too_large():
                 self._send(_wire.LEAVING, [])
                 return
+
+    def _leave_if_too_large(self, now: float) -> None:
+        """Leave what is left of a chunk to others if, with all that was done sent, it still is so."""
+        self._look_at = now + LOOK
+        if self._is_too_large():
+            self._report()  # results count, too, until they are sent
+        if self._is_too_large():
+            self._words[_AT] = -1
+            self._send(_wire.LEAVING, [])
+            raise Closed
+
+    def _is_too_large(self) -> bool:
+        return self._memory_limit is not None and _memory.resident() > self._memory_limit
 
     def _send(self, kind: int, parts: Sequence[bytes | memoryview]) -> None:
         if os.getpid() != self._pid:
             os._exit(0)  # a function has forked, and its child has come back here
         with self._lock:
             self._channel.queue(kind, parts)
-            self._channel.flush()
+            while not self._channel.flush():
+                # The function has made it non-blocking, or a process that it forked, which shares it.
+                poller = select.poll()
+                poller.register(self._channel.fileno(), select.POLLOUT)
+                poller.poll()
 
     def _set_up(self, frame: _wire.Frame) -> None:
-        hello, ambience = (_codec.unpack([part]) for part in _parts(frame)[:2])
+        hello = _codec.unpack(_parts(frame)[:1])
+        ambience = _surroundings(_parts(frame)[1])
         self._own = hello["own"]
         self._idle_timeout = hello["idle_timeout"]
         self._memory_limit = hello["memory_limit"]
+        self._look_at = _NEVER if self._memory_limit is None else 0.0
         self._item_name = hello["item_name"]
         _ambience.nested = hello["nested"]
         _ambience.adopt(ambience, self._own)
@@ -210,10 +243,16 @@ class Worker:
                 initializer, arguments = _codec.unpack(_parts(frame)[2:])
                 initializer(*arguments)
                 _ambience.keep()
+            self._check_size()
         except BaseException as error:
             self._send(_wire.SETUP_FAILED, [_failure.pack(error, skip=1)])
             raise Closed from error
         self._send(_wire.READY, [_codec.pack_plain(os.getpid())])
+
+    def _check_size(self) -> None:
+        if self._is_too_large():
+            msg = f"a new worker holds {_memory.resident():,} bytes, more than memory_limit"
+            raise MemoryError(msg)
 
     def _be_nobody(self) -> None:
         """In a process that the function forked: speak for oneself, not for the worker."""
@@ -227,12 +266,12 @@ class Worker:
             self._functions.pop(forget, None)
         try:
             if len(ambience):
-                _ambience.adopt(_codec.unpack([ambience]), self._own)
+                _ambience.adopt(_surroundings(ambience), self._own)
             else:
                 _ambience.enforce()
             if function:
-                self._functions[call] = _codec.unpack(function)
-            func = self._functions[call]
+                self._functions[call] = _byvalue.Loaded(lambda: _codec.unpack(function))
+            func = self._functions[call].get()
             self._call = _starred(func) if star else func
         except BaseException as error:
             self._call = None
@@ -247,7 +286,7 @@ class Worker:
         if self._call is None or (self._halted >= 0 and first > self._halted):
             self._send(_wire.DROPPED, [_codec.pack_plain((start, start + count))])
             return
-        values = _codec.unbundle(parcels, _parts(frame)[1:])
+        values = _values(frame, parcels, count)
         careful = self._timed or _codec.holds_packed(parcels)
         run = self._run_fast
         if careful:
@@ -256,6 +295,9 @@ class Worker:
         self._out_from = at = start
         self._sent_at = time.perf_counter()
         while at < start + count:
+            began = time.perf_counter()
+            if began >= self._look_at and words[_CLAIMED]:
+                self._leave_if_too_large(began)
             upto = min(at + self._run_length, start + count)
             words[_CLAIMED] = upto
             if words[_LIMIT] > at:
@@ -267,7 +309,6 @@ class Worker:
                     continue
                 upto = min(upto, high)
                 words[_CLAIMED] = upto
-            began = time.perf_counter()
             try:
                 run(values, at - start, upto - start, at)
             except BaseException as error:
@@ -295,7 +336,7 @@ class Worker:
         To say which item it is at, it writes a word for each block and a byte for each item, which is
         half as dear; and local names are faster to look up than global ones.
         """
-        call, append, scalars, usual = self._call, self._out.append, SCALARS, int
+        call, append, scalars, usual = self._call, self._out.append, SCALARS, None
         words, steps, step = self._words, self._steps, _STEP
         for block in range(begin, end, _BLOCK):
             words[_AT] = -1  # so that no moment says a word of one block and a byte of another
@@ -308,9 +349,11 @@ class Worker:
                     append(result)
                 elif kind in scalars:
                     usual = kind
+                    self._out_kinds.add(kind)
                     append(result)
                 else:
                     self._keep(result)
+                    usual = None  # what was kept may have been sent, and its kinds forgotten
 
     def _run_carefully(self, values: Any, begin: int, end: int, ordinal: int) -> None:
         """Run items that are to be unpacked, each by itself, or timed."""
@@ -328,6 +371,7 @@ class Worker:
             result = self._call(value)  # type: ignore[misc]
             words[_SINCE] = 0
             if type(result) in SCALARS:
+                self._out_kinds.add(type(result))
                 self._out.append(result)
             else:
                 self._keep(result)
@@ -336,7 +380,7 @@ class Worker:
         """Pack a result that is no scalar; send it now if it is large."""
         packed = _codec.pack(result, copy=False, home=True)
         self._out.append(packed)
-        self._out_plain = False
+        self._out_kinds.add(Packed)
         self._out_bytes += packed.nbytes
         if self._out_bytes >= ENOUGH or len(packed.parts) > 1:
             self._report()  # large buffers are not copied: nothing may run before they are sent
@@ -372,13 +416,13 @@ class Worker:
             stream.flush()
         count = len(self._out)
         if count:
-            parcels, parts = _codec.bundle(self._out, plain=self._out_plain)
+            parcels, parts = _codec.bundle(self._out, self._out_kinds)
             head = _codec.pack_plain((self._out_from, count, self._seconds, parcels))
             self._send(_wire.RESULTS, [head, *parts])
             self._out.clear()
             self._out_from += count
             self._out_bytes = 0
-            self._out_plain = True
+            self._out_kinds.clear()
             self._seconds = 0.0
         self._sent_at = time.perf_counter()
 
@@ -411,6 +455,7 @@ class _Forwarder(io.RawIOBase):
     def __init__(self, forward: Callable[[int, bytes], None], number: int) -> None:
         self._forward = forward
         self._number = number
+        self._pid = os.getpid()
 
     def writable(self) -> bool:
         return True
@@ -419,6 +464,8 @@ class _Forwarder(io.RawIOBase):
         return self._number
 
     def write(self, data: Any) -> int:
+        if os.getpid() != self._pid:  # a process that an item has forked: it speaks for itself
+            return os.write(self._number, data)
         try:
             self._forward(self._number, bytes(data))
         except Closed:
@@ -428,6 +475,26 @@ class _Forwarder(io.RawIOBase):
 
 def _parts(frame: _wire.Frame) -> list[memoryview]:
     return [part for part in frame.parts if part is not None]
+
+
+def _values(frame: _wire.Frame, parcels: Any, count: int) -> Any:
+    values = _codec.unbundle(parcels, _parts(frame)[1:])
+    if len(values) != count:
+        msg = f"{len(values)} items came in place of {count}"
+        raise _wire.WireError(msg)
+    frame.parts = ()  # a large item's memory is used again as soon as nobody refers to it
+    return values
+
+
+def _surroundings(data: memoryview) -> dict[str, Any]:
+    found: dict[str, Any] = _codec.unpack([data])
+    _nesting.ancestors = found.pop("ancestors")
+    sys.path[:] = found["path"]  # a warning filter's category may come from there
+    try:
+        found["filters"] = _codec.unpack([memoryview(found["filters"])])
+    except Exception:
+        del found["filters"]  # it cannot be imported here: better no filters than no call
+    return found
 
 
 def _starred(func: Callable[..., Any]) -> Callable[[Any], Any]:
@@ -441,7 +508,7 @@ def _unpack_item(value: Packed) -> Any:
     try:
         return _codec.unpack([memoryview(part) for part in value.parts])
     except Exception as error:
-        msg = f"the item cannot be unpickled in the worker: {type(error).__name__}: {error}"
+        msg = f"the item cannot be unpickled in the worker: {_failure.said(error)}"
         raise SerializationError(msg) from error
 
 
@@ -451,18 +518,17 @@ def _as_runtime_error(error: StopIteration) -> RuntimeError:
     return made.with_traceback(error.__traceback__)
 
 
-_known: dict[bytes, Any] = {}  # functions of submitted tasks, newest last
+_known: dict[bytes, _byvalue.Loaded] = {}  # functions of submitted tasks, newest last
 
 
 def apply_task(function: bytes, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     """Run a submitted task. An unchanged function is the same object every time, with its caches."""
-    func = _known.pop(function, None)
-    if func is None:
-        func = _codec.unpack([memoryview(function)])
-        if len(_known) >= _KNOWN:
-            del _known[next(iter(_known))]
-    _known[function] = func
-    return func(*arguments, **keywords)
+    loaded = _known.pop(function, None)
+    if loaded is None:
+        loaded = _byvalue.Loaded(lambda: _codec.unpack([memoryview(function)]))
+        _byvalue.make_room(_known, _KNOWN)
+    _known[function] = loaded
+    return loaded.get()(*arguments, **keywords)
 
 
 carried: Any = None  # what a process was started with, where it could not be sent afterwards

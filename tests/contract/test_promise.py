@@ -79,6 +79,24 @@ def ends(array):
     return array[0], array[-1]
 
 
+@chunks
+def test_the_buffers_of_nditer(np, chunksize):
+    def blocks():
+        # Each block is a view of one buffer, which the next one fills again.
+        return np.nditer(
+            np.arange(40),
+            ["external_loop", "buffered"],
+            op_dtypes=["f8"],
+            casting="safe",
+            buffersize=4,
+        )
+
+    wanted = [block.tolist() for block in blocks()]
+    assert len({tuple(block) for block in wanted}) == 10
+    assert [b.tolist() for b in parallel_map(same, blocks(), chunksize=chunksize)] == wanted
+    assert [b.tolist() for b in parallel_imap(same, blocks(), chunksize=chunksize)] == wanted
+
+
 def is_shared(row):
     one, other = row
     one.append(9)
@@ -218,6 +236,25 @@ def test_warning_filters():
             parallel_map(warn, [1])
         warnings.simplefilter("ignore")
         assert parallel_map(warn, [1]) == ["warned"]
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn", "fork"])
+def test_warnings_that_are_errors_on_the_command_line(program, method):
+    source = f"""
+        import warnings
+        from parmap import Pool, parallel_map, run_in_process
+        def warn(x): warnings.warn("look", RuntimeWarning)
+        def fails(call):
+            try:
+                call()
+            except RuntimeWarning as error:
+                return error.args == ("look",)
+        with Pool(1, start_method={method!r}) as pool:
+            assert fails(lambda: parallel_map(warn, [1], executor=pool))
+        assert fails(lambda: run_in_process(warn, 1, start_method={method!r}))
+        assert fails(lambda: parallel_map(warn, [1]))
+        """
+    program.run(source, flags=["-W", "error"])
 
 
 def hashed(_):

@@ -17,13 +17,14 @@ import uuid
 from pathlib import Path
 from textwrap import dedent
 
+from ..conftest import holders_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-#: Seconds after which everything that a program has started must be gone: API.md's "within two
-#: seconds", and as much again for a machine that has other things to do.
+#: Seconds after which everything that a program has started must be gone: the two that are promised, and as much again for a machine that has other things to do.
 GONE = 4.0
 
 #: Seconds that a program gets unless a test says otherwise.
@@ -37,6 +38,7 @@ FULL = os.environ.get("PARMAP_FULL") == "1"
 
 _MARK = "PARMAP_TEST_MARK"
 _ROOT = Path(__file__).parents[2]
+_OWN_PATH = [*filter(None, [os.environ.get("PYTHONPATH")])]  # where the package under test may be
 
 
 class Hangs(AssertionError):
@@ -109,7 +111,7 @@ class Program:
                 cwd=self.directory,
                 env={
                     **{k: v for k, v in os.environ.items() if not k.startswith("PARMAP_")},
-                    "PYTHONPATH": str(_ROOT),
+                    "PYTHONPATH": os.pathsep.join([str(_ROOT), *_OWN_PATH]),
                     "TMPDIR": str(self.temporary),
                     _MARK: self.mark,
                     **(environment or {}),
@@ -198,15 +200,9 @@ class Program:
         return Left(processes, {entry.name for entry in self.temporary.iterdir()}, shared)
 
     def _is_foreign(self, name: str) -> bool:
-        """Whether a living process that this program has not started maps that file of /dev/shm."""
-        mark = f"{_MARK}={self.mark}".encode()
-        for entry in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                if f"/dev/shm/{name}" in Path(f"/proc/{entry}/maps").read_text():
-                    return mark not in Path(f"/proc/{entry}/environ").read_bytes()
-            except OSError:
-                continue  # it has just ended, or is somebody else's
-        return False
+        """Whether living processes map that file of /dev/shm, none of which this program has started."""
+        holders = holders_of(name)
+        return bool(holders) and not holders & {self.pid, *self.processes()}
 
     def _said(self) -> str:
         return f"--- stdout\n{self.out}\n--- stderr\n{self.err}\n--- left\n{self.processes()}"

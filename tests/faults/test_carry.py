@@ -11,6 +11,7 @@ from parmap import (
     Pool,
     RemoteError,
     SerializationError,
+    WorkerStartError,
     parallel_imap,
     parallel_map,
     run_in_process,
@@ -159,6 +160,151 @@ def test_exception(kind: str) -> None:
         run_in_process(raises, kind)
     with Pool(1) as pool:
         assert isinstance(pool.submit(raises, kind).exception(20), EXPECTED[kind])
+
+
+class Unspeakable(Exception):
+    def __repr__(self) -> str:
+        raise LookupError("no")
+
+    __str__ = __repr__
+
+
+class Unspeakably:
+    """Raises the like where it is unpickled."""
+
+    def __reduce__(self):
+        return _raise_unspeakable, ()
+
+    def __call__(self, x: int) -> int:
+        return x
+
+
+def _raise_unspeakable(*_: object) -> None:
+    raise Unspeakable
+
+
+def _give_unspeakable(kind: str) -> object:
+    if kind == "raised":
+        raise Unspeakable
+    if kind == "argument":
+        raise ValueError(Unspeakably())
+    return Unspeakably()
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("raised", Unspeakable), ("argument", RemoteError), ("result", SerializationError)],
+)
+def test_exception_that_says_nothing(kind: str, expected: type[Exception]) -> None:
+    """Whatever says what happened must not raise in its turn."""
+    with pytest.raises(expected) as caught:
+        parallel_map(_give_unspeakable, [kind])
+    assert caught.value.parmap_index == 0
+    assert parallel_map(abs, [-1]) == [1]
+
+
+def test_exception_that_says_nothing_elsewhere() -> None:
+    name = "Unspeakable: <its __str__ raised LookupError>"
+    with pytest.raises(SerializationError, match=name):
+        parallel_map(deaths.same, [Unspeakably()])
+    with pytest.raises(SerializationError, match=name):
+        parallel_map(Unspeakably(), [1])
+    with (
+        Pool(1, initializer=_raise_unspeakable) as pool,
+        pytest.raises(WorkerStartError, match=name),
+    ):
+        parallel_map(abs, [-1], executor=pool)
+
+
+class ReduceEnds(Exception):
+    """To carry it would end the process."""
+
+    def __init__(self, end: type[BaseException]) -> None:
+        super().__init__("it")
+        self.end = end
+
+    def __reduce__(self):
+        raise self.end
+
+
+@pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt])
+def test_exception_whose_reduce_ends_the_process(end: type[BaseException]) -> None:
+    with pytest.raises(ReduceEnds) as caught:
+        parallel_map(_raise_ending, [end])
+    assert (caught.value.args, caught.value.end) == (("it",), end)
+
+
+def _raise_ending(end: type[BaseException]) -> None:
+    raise ReduceEnds(end)
+
+
+class Uncarried(type):
+    def __reduce_ex__(cls, _protocol):
+        raise TypeError("no")
+
+
+class BadGroup(ExceptionGroup, metaclass=Uncarried):
+    """Its class cannot be carried."""
+
+
+def _group(kind: str) -> None:
+    members = [ValueError(n) for n in range(60)]
+    last = RuntimeError("last")
+    last.__cause__ = (BadGroup if kind == "class" else ExceptionGroup)("many", members)
+    last.__cause__.__cause__ = members[3]
+    last.__context__ = members[59]
+    if kind == "deep":  # as deep as anything is carried
+        for n in range(47):
+            outer = RuntimeError(n)
+            outer.__cause__, outer.__context__ = last, members[n]
+            last = outer
+    raise last
+
+
+@pytest.mark.parametrize("kind", ["many", "class", "deep"])
+def test_references_to_members_of_groups(kind: str) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        parallel_map(_group, [kind])
+    error = caught.value
+    if kind == "deep":
+        for n in reversed(range(47)):
+            assert (error.args, error.__context__.args) == ((n,), (n,))
+            error = error.__cause__
+    group = error.__cause__
+    assert error.args == ("last",)
+    assert error.__context__.args == (59,)
+    assert group.__cause__.args == (3,)
+    if kind != "class":
+        assert [member.args for member in group.exceptions] == [(n,) for n in range(60)]
+        assert group.__cause__ is group.exceptions[3]
+        assert error.__context__ is group.exceptions[59]
+
+
+def _deep(kind: str) -> object:
+    deep: list = []
+    for _ in range(100_000):
+        deep = [deep]
+    if kind == "result":
+        return deep
+    error = ValueError("it")
+    error.deep = deep
+    if kind == "argument":
+        error.args = ("it", deep)
+    raise error
+
+
+@pytest.mark.parametrize("kind", ["result", "attribute", "argument"])
+def test_too_deep_to_be_pickled_there(kind: str) -> None:
+    first, error, last = parallel_map(_deep_or_not, [None, kind, None], on_error="return")
+    assert (first, last) == (None, None)
+    expected = {"result": SerializationError, "attribute": ValueError, "argument": RemoteError}
+    assert type(error) is expected[kind]
+    assert error.parmap_index == 1
+    assert not hasattr(error, "deep")
+
+
+def _deep_or_not(kind: str | None) -> object:
+    return kind and _deep(kind)
 
 
 def test_chain_of_causes() -> None:

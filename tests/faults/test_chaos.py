@@ -15,6 +15,7 @@ from .deaths import enlist, work  # where imports are cheap: each new worker rep
 from .harness import FULL
 
 ITEMS = 20_000 if FULL else 2_000
+ENOUGH = 100 if FULL else 1  # workers killed
 METHODS = ("forkserver", "spawn", "fork")
 
 
@@ -72,7 +73,8 @@ def test_map(method: str, tmp_path) -> None:
     pool = Pool(3, start_method=method, initializer=enlist, initargs=(str(tmp_path),))
     with pool, Killer(1, str(tmp_path), pause) as killer:
         found = parallel_map(work, range(count), executor=pool, retries=1_000)
-    assert killer.killed > 0
+    print(killer.killed, "workers killed")
+    assert killer.killed >= (1 if method == "spawn" else ENOUGH)  # which takes longer to start
     assert found == list(map(work, range(count)))
 
 
@@ -86,7 +88,8 @@ def test_imap(ordered: bool, tmp_path) -> None:
         found = list(
             parallel_imap(work, range(ITEMS), executor=pool, retries=1_000, ordered=ordered)
         )
-    assert killer.killed > 0
+    print(killer.killed, "workers killed")
+    assert killer.killed >= ENOUGH
     if not ordered:
         found.sort()
     assert found == list(map(work, range(ITEMS)))

@@ -40,11 +40,11 @@ CALLS = {
 def source(call: str, busy: str = "sleep", before: str = "", after: str = "") -> str:
     """A program whose two workers write files named after their items, then are busy for ever."""
     return f"""\
-import multiprocessing, os, re, signal, sys, threading, time
+import multiprocessing, os, pathlib, re, signal, sys, threading, time
 import parmap
 {before}
 def work(x):
-    open(f"begun-{{x}}", "w").write(str(os.getpid()))
+    pathlib.Path(f"begun-{{x}}").write_text(str(os.getpid()))
     {BUSY[busy]}
 print("going", flush=True)
 {CALLS[call]}
@@ -244,12 +244,12 @@ def test_killed_while_workers_are_idle() -> None:
 
 def test_killed_and_what_its_items_started_is_gone() -> None:
     program = """
-        import os, subprocess, time
+        import os, pathlib, subprocess, time
         import parmap
 
         def work(x):
             child = subprocess.Popen(["sleep", "1000"])
-            open(f"begun-{x}", "w").write(str(child.pid))
+            pathlib.Path(f"begun-{x}").write_text(str(child.pid))
             time.sleep(1e6)
 
         parmap.parallel_map(work, range(2), max_workers=2)
@@ -316,45 +316,6 @@ def test_sys_exit_in_an_item() -> None:
     )
 
 
-def test_calls_from_atexit() -> None:
-    program = """
-        import atexit, parmap
-
-        def late():
-            try:
-                print(parmap.parallel_map(abs, range(-3, 0)))
-            except RuntimeError as error:
-                print("refused:", error)
-
-        atexit.register(late)
-        {before}
-        """
-    for before in ("", "parmap.parallel_map(abs, range(3))"):
-        out = run(program.replace("{before}", before))
-        assert out == "[3, 2, 1]\n" or out.startswith("refused:"), out
-
-
-def test_calls_from_a_finalizer_at_exit() -> None:
-    program = """
-        import parmap
-
-        class Late:
-            def __init__(self):
-                self.call = parmap.parallel_map
-            def __del__(self):
-                try:
-                    print(self.call(abs, range(-3, 0)))
-                except Exception as error:
-                    print("refused:", type(error).__name__)
-
-        late = Late()
-        late.itself = late
-        other = Late()
-        print(parmap.parallel_map(abs, [-1]))
-        """
-    run(program, quiet=False)
-
-
 def test_calls_in_a_thread_while_the_main_one_ends() -> None:
     program = """
         import threading, time, parmap
@@ -376,8 +337,8 @@ def test_calls_in_a_thread_while_the_main_one_ends() -> None:
 
 def test_call_while_a_module_is_imported() -> None:
     program = """
-        import sys
-        open("mapper.py", "w").write(
+        import pathlib, sys
+        pathlib.Path("mapper.py").write_text(
             "import parmap\\n"
             "def double(x):\\n    return 2 * x\\n"
             "found = parmap.parallel_map(double, range(3))\\n"
@@ -410,7 +371,8 @@ def test_lazy_map_that_is_left(end: str) -> None:
         "def work",
         """def parent(pid):
             try:
-                return int(open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[1])
+                with open(f"/proc/{pid}/stat") as file:
+                    return int(file.read().rpartition(")")[2].split()[1])
             except OSError:
                 return 0
 
@@ -522,7 +484,8 @@ def test_deaths_are_no_zombies() -> None:
         parmap.shutdown()
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
-                fields = open(f"/proc/{{pid}}/stat").read().rpartition(")")[2].split()
+                with open(f"/proc/{{pid}}/stat") as file:
+                    fields = file.read().rpartition(")")[2].split()
             except OSError:
                 continue
             if int(fields[3]) == os.getsid(0) and int(pid) != os.getpid() and fields[1] != "1":

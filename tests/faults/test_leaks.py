@@ -15,7 +15,8 @@ def counts():
     children = 0
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            fields = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()
+            with open(f"/proc/{pid}/stat") as file:
+                fields = file.read().rpartition(")")[2].split()
         except OSError:
             continue
         children += int(fields[3]) == os.getsid(0)
@@ -23,7 +24,8 @@ def counts():
 
 def resident():
     gc.collect()
-    return int(open("/proc/self/statm").read().split()[1]) * 4096 // 1024  # kilobytes
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096 // 1024  # kilobytes
 
 def check(work, times, warm_up, allowed):
     for _ in range(warm_up):

@@ -6,7 +6,9 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from functools import partial
+from random import Random
 
 import pytest
 
@@ -257,6 +259,18 @@ def test_killed_before_it_has_begun_anything(tmp_path) -> None:
         killer.join()
 
 
+def test_who_never_comes_to_begin_anything_names_the_item() -> None:
+    """Worker after worker dies of the function: item after item fails for it, each by its number."""
+    func = partial(_second, deaths.DiesWhenUnpickled("SIGKILL"))
+    with Pool(1) as pool:
+        results = parallel_map(func, range(3), executor=pool, on_error="return")
+        assert [type(result) for result in results] == [WorkerDied] * 3
+        assert [result.index for result in results] == [0, 1, 2]
+        with pytest.raises(WorkerDied) as caught:
+            parallel_map(func, range(3), executor=pool)
+    assert caught.value.index == 0
+
+
 def _second(_x: object, y: int) -> int:
     return y
 
@@ -417,23 +431,39 @@ def test_worker_that_is_stopped_does_not_block_shutdown() -> None:
 def test_max_tasks_per_child_and_deaths(tmp_path) -> None:
     func = partial(_die_often, directory=str(tmp_path))
     with Pool(2, max_tasks_per_child=3) as pool:
-        assert parallel_map(func, range(60), executor=pool, retries=3) == list(range(60))
-        futures = [pool.submit(abs, -i) for i in range(20)]
-        assert [future.result(20) for future in futures] == list(range(20))
+        found = parallel_map(func, range(60), executor=pool, retries=3)
+        assert [x for x, _ in found] == list(range(60))
+        # Those that died ran others before, and what they had finished is not forgotten.
+        assert max(Counter(pid for _, pid in found).values()) <= 3
+        futures = [pool.submit(func, x) for x in range(20)]
+        assert [future.result(20)[0] for future in futures] == list(range(20))
+        assert max(Counter(future.result()[1] for future in futures).values()) <= 3
 
 
-def _die_often(x: int, directory: str) -> int:
+def _die_often(x: int, directory: str) -> tuple[int, int]:
     if x % 7 == 0 and deaths.first_time(f"{directory}/{x}"):
         deaths.by_kill()
-    return x
+    return x, os.getpid()
+
+
+def test_idle_workers_end() -> None:
+    with Pool(2, idle_timeout=0.05) as pool:
+        pids = pids_of(pool)
+        assert until(lambda: all(is_gone(pid) for pid in pids), 5)
+        assert not pids & pids_of(pool)  # others take their place
 
 
 def test_workers_that_end_when_idle_while_calls_go_on() -> None:
-    with Pool(2, idle_timeout=0.01) as pool:
-        for pause in (0.0, 0.005, 0.01, 0.012, 0.02) * 4:
+    """Calls come when workers are about to go, are going, or have just gone."""
+    idle, random, pids = 0.01, Random(1), set[int]()
+    with Pool(2, idle_timeout=idle) as pool:
+        over = time.monotonic() + 20
+        while len(pids) < 30:
+            assert time.monotonic() < over, f"only {len(pids)} workers in 20 s"
             assert parallel_map(abs, range(-5, 5), executor=pool) == [*map(abs, range(-5, 5))]
-            assert pool.submit(abs, -3).result(20) == 3
-            time.sleep(pause)
+            time.sleep(random.uniform(0.9, 1.2) * idle)
+            pids.add(pool.submit(os.getpid).result(20))
+            time.sleep(random.uniform(0.9, 1.2) * idle)
 
 
 def test_memory_limit_names_the_reason() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from parmap._plan._call import PATIENCE, STORY, Plan, Rules
-from parmap._plan._chunks import SLICE
+from parmap._plan._chunks import HEAVY, SLICE, Pace
 from parmap._plan._crew import INFINITY
 from parmap._plan._vocabulary import (
     AskBack,
@@ -559,3 +559,14 @@ def test_an_endless_call_does_not_pile_up():
     assert len(plan.crew._givers) < 100
     assert len(plan.story) <= 2 * STORY
     assert len(list(plan.settled)) < 10
+
+
+def test_heavy_items_travel_in_small_company():
+    """Chunks of cheap items hold no more bytes than a message should."""
+    pace = Pace(None, known=(1e-6, 1000))
+    assert pace.size(None, 2) == 8000
+    pace.weigh(10, 10 * (HEAVY // 4))
+    assert pace.size(None, 2) == 4
+    pace.weigh(1, 100 * HEAVY)
+    assert pace.size(None, 2) == 1
+    assert Pace(7).size(None, 2) == 7

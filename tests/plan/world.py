@@ -117,6 +117,7 @@ class World:
         self.asked_for = 0  # by a Read that is to be answered
         self.read = 0
         self.ended = False
+        self.weight = 0  # bytes an item
         # Each index that was read is in one of these, or held by one worker.
         self.free = set()
         self.suspects = {}  # since when
@@ -493,6 +494,8 @@ class World:
         asked, left = self.asked_for, len(self.items) - self.read
         if self.input_mood != "prompt" and self.random.random() < 0.5:
             asked = self.random.randint(0, asked)
+        elif self.rules.window is None and self.rules.delivery == "whole" and self.weight == 0:
+            asked += self.random.choice([0, 0, 1, 30])  # more than was asked for
         if asked > left and self.input_raises:
             if left:
                 self.feed(InputRead(self.now, left, ended=False))
@@ -502,7 +505,8 @@ class World:
         # That nothing is left is known at once, or only by the next read.
         known = asked == left and not self.input_raises and self.random.random() < 0.5
         ended = asked > left or known
-        self.feed(InputRead(self.now, min(asked, left), ended=ended))
+        count = min(asked, left)
+        self.feed(InputRead(self.now, count, ended=ended, nbytes=count * self.weight))
 
     def arrive(self, worker):
         worker.up = True
@@ -635,6 +639,7 @@ class Seeded(World):
         self.haste = random.choice([0.2, 0.5, 0.8])  # how often a thing happens before time passes
         self.ambient = random.choice([0.02, 0.1, 0.3])
         self.calm = ambient is False
+        self.weight = random.choice([0, 0, 100, 1 << 21, 1 << 30])
 
     def live(self):
         """Go on to the end; complain when none is in sight."""

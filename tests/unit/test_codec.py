@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import gc
 import math
 import os.path
 import pickle
+import struct
+import sys
 import types
 
 import cloudpickle
@@ -14,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parmap import SerializationError, _byvalue
-from parmap._codec import SCALARS, Packed, bundle, pack, unbundle, unpack
+from parmap._codec import SCALARS, Broken, Packed, bundle, load, pack, unbundle, unpack
 
 from ..contract.common import Point, same, scalars, values
 
@@ -48,6 +51,78 @@ def test_bundle_and_unbundle(given_values):
             assert same(unpack(views(one.parts)), unpack(views(other.parts)))
         else:
             assert same(one, other)
+
+
+@given(
+    st.one_of(
+        st.lists(st.integers(-(1 << 65), 1 << 65)),
+        st.lists(st.integers()),
+        st.lists(st.floats()),
+        st.lists(scalars),
+        st.lists(st.booleans()),
+    ),
+    st.sets(st.sampled_from([int, float, bool, str])),
+)
+def test_known_kinds_change_nothing(numbers, others):
+    kinds = {*map(type, numbers)}
+    for said in (kinds, kinds | others):
+        parcels, parts = bundle(numbers, said)
+        assert same(list(unbundle(pickle.loads(pickle.dumps(parcels)), views(parts))), numbers)
+
+
+def test_numbers_keep_their_bits():
+    odd = [
+        struct.unpack("d", struct.pack("Q", bits))[0] for bits in (0x7FF0_0000_0000_0001, 1 << 63)
+    ]
+    parcels, parts = bundle(odd, {float})
+    again_odd = unbundle(parcels, views(parts))
+    assert [struct.pack("d", one) for one in again_odd] == [struct.pack("d", one) for one in odd]
+    assert len(parts[0]) == 16
+
+
+@settings(max_examples=100)
+@given(st.lists(st.one_of(scalars, values.map(lambda value: pack(value, copy=True))), max_size=12))
+def test_load_is_unbundle_and_unpack(given_values):
+    parcels, parts = bundle(given_values)
+    wanted = [
+        unpack(views(one.parts)) if type(one) is Packed else one
+        for one in unbundle(parcels, views(parts))
+    ]
+    got, broken = load(parcels, views(parts))
+    assert same(list(got), wanted)
+    assert not broken
+    assert gc.isenabled()
+
+
+def test_load_of_what_cannot_be_unpickled(np):
+    bad = pack(FailsThere(), copy=True)
+    large = pack((np.zeros(1 << 18), FailsThere()), copy=True)
+    given_values = [1, bad, pack([2], copy=True), large, bad, 3]
+    parcels, parts = bundle(given_values)
+    got, broken = load(parcels, views(parts))
+    assert broken
+    assert [type(one) is Broken for one in got] == [False, True, False, True, True, False]
+    assert [one for one in got if type(one) is not Broken] == [1, [2], 3]
+    assert str(got[1].error) == "not here"
+    assert gc.isenabled()
+
+
+def test_load_leaves_a_paused_collector_paused():
+    gc.disable()
+    try:
+        load(*bundle([pack([2], copy=True)]))
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+class FailsThere:
+    def __reduce__(self):
+        return fail, ()
+
+
+def fail():
+    raise RuntimeError("not here")
 
 
 @given(st.integers(0, 20), st.integers(1, 3))
@@ -135,8 +210,6 @@ NAMES = (
 @pytest.fixture
 def space(monkeypatch):
     """The functions of a program."""
-    import sys
-
     module = types.ModuleType("__main__")
     exec(compile(SOURCE, "program.py", "exec"), module.__dict__)
     monkeypatch.setitem(sys.modules, "__main__", module)
@@ -156,9 +229,63 @@ def test_by_value_does_what_cloudpickle_does(space, name):
     assert [pickle.loads(data)(x) for x in range(4)] == [func(x) for x in range(4)]
 
 
-@pytest.mark.parametrize("name", ["simple", "closed", "recursive", "modules", "comprehension"])
+@pytest.mark.parametrize(
+    "name", ["simple", "closed", "recursive", "modules", "comprehension", "annotated"]
+)
 def test_the_simple_ones_take_the_short_way(space, name):
     assert _byvalue.dumps(getattr(space, name), None)
+
+
+CHANGES = {
+    "a global": "N = 4",
+    "an equal global of another type": "N = 3.0",
+    "a global that was not there": "abs = len",
+    "a default": "used.__defaults__ = (6,)",
+    "a keyword's default": "used.__kwdefaults__ = {'z': 6}",
+    "the code": "used.__code__ = helper.__code__",
+    "a helper": "def helper(x, y=5): return 0",
+    "a helper's default": "helper.__defaults__ = (8,)",
+    "a helper's global": "M = 2",
+    "an annotation": "used.__annotations__['x'] = str",
+    "an attribute": "used.mark = 1",
+    "the name": "used.__name__ = 'other'",
+    "the documentation": "used.__doc__ = 'Other.'",
+    "a closure": "def make(n):\n    def used(x, y=5): return n\n    return used\nused = make(9)",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_function_that_has_changed_is_pickled_anew(space, change):
+    exec(
+        "N, M = 3, 1\ndef helper(x, y=5): return x + M\n"
+        "def used(x, y=5): return helper(x) + abs(N) + y",
+        space.__dict__,
+    )
+    before = _byvalue.dumps(space.used, None)
+    assert _byvalue.dumps(space.used, None) is before, "the second time must cost nothing"
+    exec(CHANGES[change], space.__dict__)
+    assert _byvalue.dumps(space.used, None) != before
+
+
+def test_an_annotated_function_is_pickled_once(space):
+    exec("def used(x: int) -> str: return str(x)", space.__dict__)
+    assert _byvalue.dumps(space.used, None) is _byvalue.dumps(space.used, None)
+    before = _byvalue.dumps(space.used, None)
+    exec("def used(x: float) -> str: return str(x)", space.__dict__)
+    assert _byvalue.dumps(space.used, None) != before
+
+
+def test_what_can_change_within_is_pickled_each_time(space):
+    first = _byvalue.dumps(space.comprehension, None)
+    space.table["a"] = 2
+    assert _byvalue.dumps(space.comprehension, None) != first
+
+
+def test_only_so_many_pickles_are_kept(space):
+    for number in range(200):
+        exec(f"def used(x): return x + {number}", space.__dict__)
+        _byvalue.dumps(space.used, None)
+    assert len(_byvalue._newest) <= _byvalue._NEWEST
 
 
 def test_globals_are_shared_by_functions_that_travel_together(space):

@@ -10,7 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parmap import _memory
-from parmap._memory import ALIGN, anonymous_file, layout, load, shared, store
+from parmap._memory import ALIGN, anonymous_file, cut, layout, load, shared, write
+
+
+def store(buffers):
+    fd = anonymous_file(0)
+    try:
+        write(fd, buffers)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def loaded(fd, lengths):
+    return cut(memoryview(load(fd, layout(lengths)[1])), lengths)
 
 
 @given(st.lists(st.integers(0, 5000), max_size=8))
@@ -24,7 +38,7 @@ def test_layout(lengths):
 @given(st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=5))
 def test_store_and_load(buffers):
     lengths = [len(buffer) for buffer in buffers]
-    views = load(store([memoryview(buffer) for buffer in buffers]), lengths)
+    views = loaded(store([memoryview(buffer) for buffer in buffers]), lengths)
     assert [bytes(view) for view in views] == buffers
     assert not any(view.readonly for view in views)
 
@@ -32,15 +46,15 @@ def test_store_and_load(buffers):
 def test_what_is_loaded_is_private():
     fd = store([memoryview(b"abc")])
     other = os.dup(fd)
-    (one,) = load(fd, [3])
+    (one,) = loaded(fd, [3])
     one[:] = b"xyz"
-    (two,) = load(other, [3])
+    (two,) = loaded(other, [3])
     assert bytes(two) == b"abc"
 
 
 def test_load_closes_the_descriptor():
     fd = store([memoryview(b"abc")])
-    load(fd, [3])
+    loaded(fd, [3])
     with pytest.raises(OSError):
         os.fstat(fd)
 
@@ -48,7 +62,7 @@ def test_load_closes_the_descriptor():
 def test_load_of_too_little():
     fd = store([memoryview(b"abc")])
     with pytest.raises((OSError, ValueError)):
-        load(fd, [1 << 20])
+        loaded(fd, [1 << 20])
     with pytest.raises(OSError):
         os.fstat(fd)
 
@@ -69,15 +83,29 @@ def test_no_room(monkeypatch):
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(OSError, match="No space"):
+        anonymous_file(3)
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(OSError, match="No space"):
         store([memoryview(b"abc")])
 
 
+def test_copies_where_nothing_can_be_mapped(monkeypatch):
+    def none_left(*_, **__):
+        raise OSError(12, "Cannot allocate memory")
+
+    fd = store([memoryview(b"abc")])
+    monkeypatch.setattr(_memory.mmap, "mmap", none_left)
+    whole = load(fd, layout([3])[1])
+    assert isinstance(whole, bytearray)
+    assert whole[:3] == b"abc"
+
+
 def test_without_memfd(monkeypatch, tmp_path):
-    monkeypatch.setattr(_memory.sys, "platform", "other")
+    monkeypatch.delattr(os, "memfd_create", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     fd = store([memoryview(b"abc"), memoryview(bytes(100))])
     assert list(tmp_path.iterdir()) == []
-    one, two = load(fd, [3, 100])
+    one, two = loaded(fd, [3, 100])
     assert (bytes(one), bytes(two)) == (b"abc", bytes(100))
 
 
@@ -89,5 +117,5 @@ def test_a_call_without_room(monkeypatch):
         raise OSError(28, "No space left on device")
 
     assert parmap.parallel_map(len, [bytearray(10)], max_workers=1) == [10]
-    monkeypatch.setattr(_memory, "store", full)
+    monkeypatch.setattr(_memory, "write", full)
     assert parmap.parallel_map(len, [bytearray(3_000_000)] * 2, max_workers=1) == [3_000_000] * 2

@@ -229,6 +229,7 @@ class Plan:
 
     def _on_read(self, event: InputRead) -> None:
         self._reading = False
+        self.pace.weigh(event.count, event.nbytes)
         self._wait(self.read, self.read + event.count)
         self.read += event.count
         if event.ended:
@@ -420,10 +421,11 @@ class Plan:
         if self.crew.full:
             return False
         coming = len(self.crew.coming)
-        if len(self.suspects) > coming or self.waiting.count > coming * self._chunk():
+        waiting = self.waiting.count
+        if len(self.suspects) > coming or (waiting and waiting > coming * self._chunk()):
             self._start_worker()
             return True
-        self._ask_to_read(self.pace.size(None, self.rules.workers))
+        self._ask_to_read()
         return False
 
     def _start_worker(self) -> None:
@@ -448,7 +450,7 @@ class Plan:
                 size = min(size, member.budget)
             self._send(member, *self.waiting.take(size), now)
             return True
-        self._ask_to_read(self.pace.size(None, self.rules.workers))
+        self._ask_to_read()
         return False
 
     def _send(
@@ -486,11 +488,11 @@ class Plan:
             return INFINITY
         return AHEAD * self.rules.workers * self.pace.size(None, self.rules.workers)
 
-    def _ask_to_read(self, count: int) -> None:
+    def _ask_to_read(self) -> None:
         if self._can_read and not self._reading:
-            count = int(min(count, self._window - (self.read - self.taken)))
+            size = self.pace.size(None, self.rules.workers)
             self._reading = True
-            self._out.append(Read(count))
+            self._out.append(Read(int(min(size, self._window - (self.read - self.taken)))))
 
     def _to_relieve(self) -> Member | None:
         """When the input has run out and somebody is or could be idle: who holds most."""

@@ -18,7 +18,11 @@ SLICE = 0.02
 GROWTH = 8
 
 #: Items in a chunk at most: bounds what a lazy call holds in memory, and costs nothing measurable.
-LARGEST = 65_536
+LARGEST = 16_384
+
+#: Bytes of items in a chunk at most, if it holds more than one: bounds what is in flight, and more bytes
+#: a message do not travel faster.
+HEAVY = 1 << 22
 
 #: Parts of what is left that each worker gets at most, so that the last chunks are small.
 SHARES = 2
@@ -35,10 +39,11 @@ class Pace:
     `known` is what a former call has learned of the same function.
     """
 
-    __slots__ = ("_fixed", "_seen", "cost")
+    __slots__ = ("_fixed", "_seen", "_weight", "cost")
 
     def __init__(self, fixed: int | None, known: tuple[float, int] | None = None) -> None:
         self._fixed = fixed
+        self._weight = 0.0  # bytes an item
         #: Seconds an item, and the largest number of items that came back together.
         self.cost: float | None
         self.cost, self._seen = known or (None, 0)
@@ -55,6 +60,11 @@ class Pace:
         self.cost = cost if self.cost is None else (self.cost + cost) / 2
         self._seen = max(self._seen, count)
 
+    def weigh(self, count: int, nbytes: int) -> None:
+        """Take in that `count` items have so many bytes; the newest count for half."""
+        if count:
+            self._weight = (self._weight + nbytes / count) / 2 if self._weight else nbytes / count
+
     def size(self, left: int | None, workers: int) -> int:
         """Items for the next chunk, with `left` items to go (None: nobody knows) for `workers`."""
         if self._fixed is not None:
@@ -66,6 +76,8 @@ class Pace:
             size = min(
                 size, max(-(-left // (SHARES * workers)), int(MESSAGE / max(self.cost, 1e-9)))
             )
+        if self._weight:
+            size = min(size, int(HEAVY / self._weight))
         return max(size, 1)
 
     @property

@@ -72,14 +72,18 @@ class WorkerGone(Turn):
 
 
 class InputRead(Turn):
-    """The answer to `Read`: `count` items more are there (none is a valid answer); has it ended?"""
+    """The answer to `Read`: `count` items more are there (none is a valid answer); has it ended?
 
-    __slots__ = ("count", "ended", "now")
+    `nbytes` is what they weigh together, as far as that is known.
+    """
 
-    def __init__(self, now: float, count: int, *, ended: bool) -> None:
+    __slots__ = ("count", "ended", "nbytes", "now")
+
+    def __init__(self, now: float, count: int, *, ended: bool, nbytes: int = 0) -> None:
         self.now = now
         self.count = count
         self.ended = ended
+        self.nbytes = nbytes
 
 
 class InputRaised(Turn):
@@ -226,7 +230,10 @@ class KillWorker(Turn):
 
 
 class Read(Turn):
-    """Read up to `count` items of the input; one of its two answers follows."""
+    """Read up to `count` items of the input; one of its two answers follows.
+
+    More may come where no window bounds a whole call and reading costs nothing.
+    """
 
     __slots__ = ("count",)
 

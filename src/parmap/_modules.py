@@ -1,0 +1,86 @@
+"""Whether the program has loaded one of its own modules anew, so that workers may hold an older copy.
+
+`importlib.reload` keeps the module and gives it another `__spec__`; importing it again after it was deleted
+from `sys.modules` makes another module. To look at both takes 50 ns a module, so only those are looked at
+that are neither the standard library's nor installed: those that somebody edits.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_generation = 0
+_own: list[tuple[str, Any, Any]] = []  # name, module and spec of the program's own modules
+_gone: set[str] = set()  # names of such that have been deleted from `sys.modules`
+_seen = {"__main__"}  # the names that were looked at; and `__main__`, which workers never import
+_searched = (0, "")  # length and last name of `sys.modules` when it was last searched
+_lock = _thread.allocate_lock()  # held to change these
+
+
+def generation() -> int:
+    """A number that grows when a module that workers may have loaded has been loaded anew here."""
+    modules: dict[str, Any] = sys.modules
+    if (len(modules), next(reversed(modules))) != _searched:  # new names are last
+        with _lock:
+            _look_for_more()
+    for name, module, spec in _own:
+        now = modules.get(name)
+        if now is not module or getattr(now, "__spec__", None) is not spec:
+            with _lock:
+                _look_again()
+            break
+    return _generation
+
+
+def _look_for_more() -> None:
+    global _generation, _searched  # noqa: PLW0603 -- of the one `sys.modules` that there is
+    names = list(sys.modules)
+    _searched = len(names), names[-1]
+    for name in names:
+        if name not in _seen:
+            _seen.add(name)
+            module = sys.modules.get(name)
+            spec = module.__dict__.get("__spec__") if type(module) is type(sys) else None
+            if spec is not None and not _is_installed(getattr(spec, "origin", None)):
+                _own.append((name, module, spec))
+                _generation += name in _gone
+
+
+def _look_again() -> None:
+    global _generation, _own  # noqa: PLW0603
+    found: list[tuple[str, Any, Any]] = []
+    for name, module, spec in _own:
+        now = sys.modules.get(name)
+        if now is None:  # it may come back
+            _gone.add(name)
+            _seen.discard(name)
+        else:
+            found.append((name, now, getattr(now, "__spec__", None)))
+            _generation += found[-1][1] is not module or found[-1][2] is not spec
+    _own = found
+
+
+def abandon() -> None:
+    """In a forked child of the caller: nobody else holds the lock."""
+    global _lock  # noqa: PLW0603
+    _lock = _thread.allocate_lock()
+
+
+#: The standard library's directory, in which packages are installed in most layouts.
+_LIBRARY = os.path.dirname(os.__file__) + os.sep
+
+
+def _is_installed(origin: object) -> bool:
+    """Whether a module comes from where nobody edits it; or from no file at all."""
+    return not isinstance(origin, str) or (
+        origin in ("built-in", "frozen")
+        or origin.startswith(_LIBRARY)
+        or f"{os.sep}site-packages{os.sep}" in origin
+        or f"{os.sep}dist-packages{os.sep}" in origin
+    )

@@ -1,0 +1,245 @@
+"""Calls that meet: suspended iterators, cancelled tasks, ends from within, what one leaves to the next."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+import pytest
+
+from parmap import (
+    ParmapError,
+    Pool,
+    SerializationError,
+    WorkerDied,
+    _process,
+    parallel_imap,
+    parallel_map,
+)
+
+
+def same(x):
+    return x
+
+
+def nap(x):
+    time.sleep(0.01)
+    return x
+
+
+# --- pools ----------------------------------------------------------------------------------------
+
+
+def test_a_suspended_iterator_does_not_hold_up_others():
+    with Pool(2) as pool:
+        results = parallel_imap(same, range(100_000), executor=pool)
+        assert next(results) == 0
+        assert pool.submit(same, 7).result(timeout=30) == 7
+        assert parallel_map(same, [1, 2], executor=pool) == [1, 2]
+        assert sum(results) == sum(range(1, 100_000))
+        assert parallel_map(same, range(9), executor=pool) == [*range(9)]
+
+
+def test_an_iterator_that_is_suspended_later_lets_others_on():
+    with Pool(1) as pool:
+        results = parallel_imap(nap, range(1000), executor=pool)
+        other = threading.Thread(
+            target=parallel_map, args=(same, [1, 2]), kwargs={"executor": pool}
+        )
+        next(results)
+        other.start()
+        for _ in range(5):
+            next(results)
+        other.join(30)
+        assert not other.is_alive()
+        results.close()
+
+
+def test_a_cancelled_task_does_not_hold_up_the_next():
+    with Pool(1) as pool:
+        pool.submit(time.sleep, 0.3)
+        time.sleep(0.1)
+        cancelled, wanted = pool.submit(same, 1), pool.submit(same, 2)
+        cancelled.cancel()
+        assert wanted.result(timeout=30) == 2
+
+
+def test_terminated_workers_are_not_replaced():
+    with Pool(1) as pool:
+        for task in [pool.submit(same, x) for x in range(300)]:
+            task.result(timeout=30)  # cheap ones: the next are sent ahead
+        tasks = [pool.submit(time.sleep, 60) for _ in range(10)]
+        time.sleep(0.2)
+        pool.terminate_workers()
+        for task in tasks:
+            assert task.cancelled() or isinstance(
+                task.exception(timeout=30), (WorkerDied, ParmapError)
+            )
+
+
+def test_a_pool_that_is_shut_down_during_a_call_keeps_no_worker():
+    pool = Pool(2)
+    got = []
+    other = threading.Thread(
+        target=lambda: got.append(parallel_map(nap, range(40), executor=pool, chunksize=1))
+    )
+    other.start()
+    while not pool._parmap_stock._leased:
+        time.sleep(0.01)
+    pool.shutdown()
+    other.join(30)
+    assert got == [[*range(40)]]
+    assert not pool._parmap_stock.in_use
+
+
+def test_a_second_interrupt_while_the_first_is_dealt_with(monkeypatch):
+    """It is raised where the caller waits for the workers that it has killed."""
+    listen = _process.Server.listen
+
+    def interrupted(server, child, seconds):
+        monkeypatch.setattr(_process.Server, "listen", listen)
+        raise KeyboardInterrupt
+
+    def interrupt(*_):
+        monkeypatch.setattr(_process.Server, "listen", interrupted)
+        raise KeyboardInterrupt
+
+    with Pool(1) as pool:
+        assert parallel_map(abs, [-1], executor=pool) == [1]
+        before = signal.signal(signal.SIGALRM, interrupt)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            with pytest.raises(KeyboardInterrupt):
+                parallel_map(time.sleep, [60], executor=pool)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        assert parallel_map(abs, [-1], executor=pool) == [1]
+
+
+# --- from within ----------------------------------------------------------------------------------
+
+
+def test_closed_by_its_own_progress():
+    results = parallel_imap(nap, range(100), progress=lambda done, _: done >= 3 and results.close())
+    got = list(results)
+    assert got == [*range(len(got))]
+    assert len(got) < 100
+
+
+def test_closed_by_its_own_input():
+    def items():
+        for item in range(100):
+            if item == 10:
+                results.close()
+            yield item
+
+    results = parallel_imap(nap, items())
+    got = list(results)
+    assert got == [*range(len(got))]
+    assert len(got) <= 10
+
+
+def test_asked_for_a_result_by_its_own_input():
+    def items():
+        yield 1
+        yield next(results)
+
+    results = parallel_imap(same, items(), buffersize=2, chunksize=2)
+    with pytest.raises(ValueError, match="its own input"):
+        list(results)
+
+
+def test_asked_for_a_result_by_its_own_progress():
+    results = parallel_imap(nap, range(20), progress=lambda done, _: done and next(results))
+    with pytest.raises(ValueError, match="its own input or progress"):
+        list(results)
+
+
+# --- items and results ----------------------------------------------------------------------------
+
+
+def refuses_none(x):
+    assert x is not None, "called with what is no item"
+    return x
+
+
+def test_no_function_is_called_with_an_item_that_cannot_be_sent():
+    items = [(1,), (2,), threading.Lock(), (3,), (4,), threading.Lock()]
+    got = parallel_map(refuses_none, items * 5, on_error="return", max_workers=1)
+    for one, item in zip(got, items * 5, strict=True):
+        assert isinstance(one, SerializationError) if type(item) is not tuple else one == item
+
+
+def of_many_kinds(x):
+    if x % 16 == 8:
+        return bytearray(1 << 18)  # so large that it is sent at once
+    return (x, x % 2 == 0, x + 0.5, str(x), None, 1 << 70)[x * 7 % 6]
+
+
+def number_or_not(x):
+    if x == 8:
+        return bytearray(1 << 18)
+    return x if x < 10 else x + 0.5
+
+
+@pytest.mark.parametrize("func", [of_many_kinds, number_or_not])
+def test_results_of_many_kinds_in_one_message(func):
+    got = parallel_map(func, range(64), chunksize=64, max_workers=1)
+    wanted = [*map(func, range(64))]
+    assert got == wanted
+    assert [*map(type, got)] == [*map(type, wanted)]
+
+
+# --- what changes between calls -------------------------------------------------------------------
+
+TOGGLED = """
+from parmap import Pool, parallel_map
+N = 1
+def helper(x): return x * N
+def f(x): return helper(x) + N
+def g(x): return N
+table = {1: "a"}
+get = table.get
+def h(x): return get(x)
+got = []
+with Pool(1) as pool:
+    for N in (1, 2, 1, 1.0, True, 2, 1):
+        for func in (f, g):
+            assert repr(parallel_map(func, [3], executor=pool)) == repr([func(3)]), (func, N)
+            assert repr(pool.submit(func, 3).result()) == repr(func(3)), (func, N)
+    for table[1] in "bcb":
+        assert parallel_map(h, [1], executor=pool) == [h(1)]
+    first = helper
+    for helper in (lambda x: -x, first, lambda x: 0, first):
+        assert parallel_map(f, [3], executor=pool) == [f(3)]
+print("done")
+"""
+
+
+def test_globals_that_change_to_and_fro(program):
+    assert program.run(TOGGLED) == "done\n"
+
+
+CATEGORY = """
+import sys, warnings, pathlib
+from parmap import parallel_map, shutdown
+assert parallel_map(abs, [-1], max_workers=1) == [1]
+pathlib.Path("elsewhere").mkdir()
+pathlib.Path("elsewhere", "categories.py").write_text("class Odd(UserWarning): pass")
+sys.path.insert(0, str(pathlib.Path("elsewhere").absolute()))
+import categories
+warnings.simplefilter("error", categories.Odd)
+def warn(x): warnings.warn("!", categories.Odd)
+for _ in range(2):
+    try:
+        parallel_map(warn, [1], max_workers=1)
+    except categories.Odd:
+        print("as an error")
+    shutdown()
+"""
+
+
+def test_a_warning_category_from_a_new_place(program):
+    assert program.run(CATEGORY) == "as an error\n" * 2

@@ -1,0 +1,189 @@
+"""A module that was loaded anew between two calls is new in the workers."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import sys
+
+import pytest
+
+from parmap import Pool, parallel_imap, parallel_map, run_in_process, spawn_each
+
+
+class Module:
+    """A module of the program, whose source a test edits."""
+
+    def __init__(self, folder, name) -> None:
+        self.name = name
+        self._path = folder / f"{name}.py"
+        self._edits = 0
+
+    def edit(self, source):
+        """Write it; of another length each time, so that no cached bytecode is taken for it."""
+        self._edits += 1
+        self._path.write_text(f"{source}\n{'#' * self._edits}\n")
+        importlib.invalidate_caches()
+        return self
+
+    def load(self):
+        return importlib.import_module(self.name)
+
+    def reload(self):
+        return importlib.reload(sys.modules[self.name])
+
+    def load_again(self):
+        del sys.modules[self.name]
+        return self.load()
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch, request):
+    """Makes modules that can be imported."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    made = []
+
+    def make(source):
+        name = f"edited_{abs(hash(request.node.nodeid)):x}_{len(made)}"
+        made.append(name)
+        return Module(tmp_path, name).edit(source)
+
+    yield make
+    for name in made:
+        sys.modules.pop(name, None)
+
+
+def calls(pool):
+    """All that can run a function in a worker that lives on, or in a new one."""
+    return {
+        "map": lambda func: parallel_map(func, [0, 1])[1],
+        "imap": lambda func: list(parallel_imap(func, [0, 1]))[1],
+        "pool": lambda func: parallel_map(func, [0, 1], executor=pool)[1],
+        "submit": lambda func: pool.submit(func, 1).result(timeout=30),
+        "run_in_process": lambda func: run_in_process(func, 1),
+        "spawn_each": lambda func: spawn_each(func, [0, 1])[1],
+    }
+
+
+@pytest.mark.parametrize("again", ["reload", "load_again"])
+@pytest.mark.parametrize("call", calls(None))
+def test_an_edited_module(module, call, again):
+    helper = module("def func(x): return 'old', x")
+    with Pool(1) as pool:
+        run = calls(pool)[call]
+        assert run(helper.load().func) == ("old", 1)
+        helper.edit("def func(x): return 'new', x")
+        assert run(getattr(helper, again)().func) == ("new", 1)
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn", "fork"])
+def test_an_edited_module_under_each_start_method(module, method):
+    helper = module("def func(x): return 'old', x")
+    func = helper.load().func
+    with Pool(2, start_method=method) as pool:
+        assert parallel_map(func, [0, 1], executor=pool) == [("old", 0), ("old", 1)]
+        helper.edit("def func(x): return 'new', x")
+        func = helper.reload().func
+        assert parallel_map(func, [0, 1], executor=pool) == [("new", 0), ("new", 1)]
+
+
+def test_an_edited_module_that_the_server_has_loaded(module, monkeypatch, tmp_path):
+    # The server is started with the variable, and finds the module by it.
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    helper = module("def func(x): return 'old', x")
+    with Pool(1, preload=[helper.name]) as pool:
+        assert pool.submit(is_loaded, helper.name).result(timeout=30)
+        assert parallel_map(helper.load().func, [1], executor=pool) == [("old", 1)]
+        helper.edit("def func(x): return 'new', x")
+        assert parallel_map(helper.reload().func, [1], executor=pool) == [("new", 1)]
+        assert pool.submit(is_loaded, helper.name).result(timeout=30)
+
+
+def is_loaded(name):
+    return name in sys.modules
+
+
+@pytest.mark.parametrize("again", ["reload", "load_again"])
+def test_a_module_that_the_functions_module_imports(module, again):
+    inner = module("def func(x): return 'old', x")
+    outer = module(f"import {inner.name}\ndef func(x): return {inner.name}.func(x)")
+    assert parallel_map(outer.load().func, [1]) == [("old", 1)]
+    inner.edit("def func(x): return 'new', x")
+    getattr(inner, again)()
+    assert parallel_map(outer.reload().func, [1]) == [("new", 1)]
+
+
+def test_a_module_that_only_carried_things_come_from(module):
+    helper = module("class C:\n    def __call__(self, x): return 'old', x")
+    assert parallel_map(functools.partial(apply, helper.load().C()), [1]) == [("old", 1)]
+    assert parallel_map(apply, [helper.load().C()], [2]) == [("old", 2)]
+    helper.edit("class C:\n    def __call__(self, x): return 'new', x")
+    changed = helper.reload().C()
+    assert parallel_map(functools.partial(apply, changed), [1]) == [("new", 1)]
+    assert parallel_map(apply, [changed], [2]) == [("new", 2)]
+
+
+def apply(func, x):
+    return func(x)
+
+
+def test_what_a_module_has_cached_is_gone_with_it(module):
+    source = """
+        import functools, os
+        @functools.cache
+        def load(): return "{}", os.urandom(8)
+        def func(x): return load()
+    """.replace("\n        ", "\n")
+    helper = module(source.format("old"))
+    func = helper.load().func
+    with Pool(1) as pool:
+        first = parallel_map(func, range(5), executor=pool)
+        assert parallel_map(func, range(5), executor=pool) == first == first[:1] * 5
+        helper.edit(source.format("new"))
+        func = helper.reload().func
+        second = parallel_map(func, range(5), executor=pool)
+        assert parallel_map(func, range(5), executor=pool) == second == second[:1] * 5
+    assert (first[0][0], second[0][0]) == ("old", "new")
+
+
+def who(_=None):
+    return os.environ["PARMAP_WORKER"], os.getpid()
+
+
+def test_only_what_was_loaded_anew_replaces_workers(module):
+    helper = module("def func(x): return x")
+    with Pool(1) as pool:
+        first = pool.submit(who).result(timeout=30)
+        helper.load()
+        assert pool.submit(who).result(timeout=30) == first
+        del sys.modules[helper.name]
+        assert pool.submit(who).result(timeout=30) == first
+        module("").load()
+        assert pool.submit(who).result(timeout=30) == first
+        helper.load()
+        number, pid = pool.submit(who).result(timeout=30)
+        assert number == first[0]
+        assert pid != first[1]
+        assert pool.submit(who).result(timeout=30) == (number, pid)
+
+
+def test_a_warm_worker_keeps_what_the_caller_has_not_loaded_anew(module):
+    helper = module("def func(x): return 'old', x")
+    func = helper.load().func
+    with Pool(1) as pool:
+        assert parallel_map(func, [1], executor=pool) == [("old", 1)]
+        helper.edit("def func(x): return 'new', x")
+        assert parallel_map(func, [1], executor=pool) == [func(1)] == [("old", 1)]
+
+
+def test_functions_from_before(module):
+    helper = module("N = 'old'\ndef func(x): return N, x")
+    old = helper.load().func
+    assert parallel_map(old, [1]) == [("old", 1)]
+    helper.edit("N = 'new'\ndef func(x): return 'the new function'")
+    new = helper.reload().func
+    # Both work on the one namespace of the module, here as there.
+    assert parallel_map(old, [1]) == [old(1)] == [("new", 1)]
+    assert parallel_map(new, [1]) == [new(1)]
+    assert parallel_map(old, [1]) == [old(1)]

@@ -1,0 +1,61 @@
+"""Reading the input: what is read is what was there, and large items are read few at a time."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parmap._codec import Packed, unpack
+from parmap._intake import Intake
+from parmap._plan._chunks import HEAVY
+
+from ..contract.common import SHAPES, same, values
+
+
+def unpacked(value):
+    return unpack([memoryview(part) for part in value.parts]) if type(value) is Packed else value
+
+
+@given(
+    st.one_of(st.lists(values), st.lists(st.integers()), st.lists(st.floats())),
+    st.sampled_from([*SHAPES]),
+    st.lists(st.integers(1, 9), min_size=1),
+    st.booleans(),
+)
+def test_what_is_read(items, shape, counts, strict):
+    """In runs of any length, from any container, `values` gives what `list` gives."""
+    made = SHAPES[shape](items)
+    wanted = list(SHAPES[shape](items))
+    intake = Intake([made], star=False, strict=strict, packing=True)
+    read, ended = 0, False
+    while not ended:
+        count, ended = intake.read(counts[read % len(counts)])
+        read += count
+        assert not ended or read == len(wanted)
+    got = intake.values(0, read) if read else []
+    assert same(list(map(unpacked, got)), wanted)
+    assert {*map(type, got)} <= intake.kinds
+
+
+LARGE = {
+    "bytes": lambda: bytes(HEAVY // 2),
+    "str": lambda: "x" * (HEAVY // 2),
+    "bytearray": lambda: bytearray(HEAVY // 2),
+    "list of bytes": lambda: [bytes(HEAVY // 2)],
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_large_items_of_an_iterator_are_read_few_at_a_time(kind):
+    intake = Intake([(LARGE[kind]() for _ in range(100))], star=False, strict=False, packing=True)
+    count, ended = intake.read(100)
+    assert (count <= 3, ended) == (True, False)
+    assert intake.nbytes >= count * (HEAVY // 2)
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_the_weight_of_a_list_is_known(kind):
+    intake = Intake([[LARGE[kind]()] * 3], star=False, strict=False, packing=True)
+    intake.read(3)
+    assert intake.nbytes >= 3 * (HEAVY // 2)
