@@ -32,13 +32,9 @@ _THREADS = (
 
 def gather() -> dict[str, Any]:
     """The caller's surroundings now, as built-in types and warning filters."""
-    try:
-        directory = os.getcwd()
-    except OSError:  # it has been deleted: the workers stay where they are
-        directory = None
     entries: list[Any] = sys.path  # whatever somebody has put there
     found: dict[str, Any] = {
-        "directory": directory,
+        "directory": _directory(),
         "path": [entry for entry in entries if isinstance(entry, str)],
         "environment": _environment(),
         "filters": list(warnings.filters),
@@ -54,6 +50,13 @@ def gather() -> dict[str, Any]:
     else:
         found["process"] = "MainProcess", os.getpid(), None
     return found
+
+
+def _directory() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:
+        return None  # it has been deleted: the workers stay where they are
 
 
 def _environment() -> dict[Any, Any]:
@@ -116,6 +119,16 @@ def _current() -> dict[str, Any]:
 
 #: How things were when they last were as wanted; empty if that is not known.
 _calm: dict[str, Any] = {}
+
+
+def is_disturbed() -> bool:
+    """Whether an item has changed what those after it should find: as far as that is cheap to know."""
+    calm = _calm
+    return bool(calm) and (
+        sys.getrecursionlimit() != calm["recursion"]
+        or warnings.filters != calm["filters"]
+        or _directory() != calm["directory"]
+    )
 
 
 def enforce() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import contextmanager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Generator
 
     from ._drive import Drive
 
@@ -15,31 +16,50 @@ if TYPE_CHECKING:
 async def advance(drive: Drive) -> None:
     """What `Drive.advance` does, without blocking the event loop."""
     drive.suspended = False
-    descriptors: Any = getattr(drive, "descriptors", None)
-    if descriptors is None:
-        # An executor's results come through a queue: a thread waits for them.
-        await asyncio.shield(asyncio.to_thread(drive.advance))
-        return
     drive.settle()
-    if drive.verdict is None and not drive.delivered:
-        await _readable(descriptors(), drive.due)
-        drive.wait(0.0)
-        drive.settle()
-
-
-async def _readable(descriptors: list[tuple[int, bool]], until: float) -> None:
-    """Wait until one of these has something to say, no longer than until then."""
-    loop = asyncio.get_running_loop()
+    if drive.verdict is not None or drive.delivered:
+        return
     happened = asyncio.Event()
+    descriptors = drive.descriptors()
+    watch = _reported(drive, happened) if descriptors is None else _readable(descriptors, happened)
+    with watch:
+        try:
+            async with asyncio.timeout(max(0.0, min(drive.due - time.monotonic(), 3600.0))):
+                await happened.wait()
+        except TimeoutError:
+            pass  # the deadline of the plan: it knows what to do
+    drive.wait(0.0)
+    drive.settle()
+
+
+@contextmanager
+def _reported(drive: Drive, happened: asyncio.Event) -> Generator[None]:
+    """Be told when an executor, in whatever thread, has something to say."""
+    loop = asyncio.get_running_loop()
+
+    def notify() -> None:
+        try:
+            loop.call_soon_threadsafe(happened.set)
+        except RuntimeError:
+            pass  # the loop has been closed meanwhile
+
+    drive.notify(notify)
+    try:
+        yield
+    finally:
+        drive.notify(None)
+
+
+@contextmanager
+def _readable(descriptors: list[tuple[int, bool]], happened: asyncio.Event) -> Generator[None]:
+    """Be told when one of the descriptors has something to say."""
+    loop = asyncio.get_running_loop()
     for fd, writing in descriptors:
         loop.add_reader(fd, happened.set)
         if writing:
             loop.add_writer(fd, happened.set)
     try:
-        async with asyncio.timeout(max(0.0, min(until - time.monotonic(), 3600.0))):
-            await happened.wait()
-    except TimeoutError:
-        pass  # the deadline of the plan: it knows what to do
+        yield
     finally:
         for fd, writing in descriptors:
             loop.remove_reader(fd)

@@ -31,6 +31,11 @@ CONNECTIONS = "multiprocessing.connection"
 _LARGEST = 1 << 16
 
 
+#: What a reducer may raise that is no more than a failure to carry one value. KeyboardInterrupt may be
+#: the user's own.
+RAISED = (Exception, SystemExit, GeneratorExit)
+
+
 class NotSimple(Exception):
     """Not for this module."""
 
@@ -50,7 +55,7 @@ def dumps(obj: object, buffer_callback: Callable[[Any], object] | None) -> bytes
     pickler = _Pickler(file, 5, buffer_callback=buffer_callback)
     try:
         pickler.dump(obj)
-    except Exception as error:
+    except RAISED as error:
         raise NotSimple from error
     data = file.getvalue()
     if len(data) > _LARGEST or b"__main__" in data.replace(_NAME_MARK, b""):

@@ -59,7 +59,7 @@ class Broken:
 
     __slots__ = ("error",)
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: BaseException) -> None:
         self.error = error
 
 
@@ -88,7 +88,7 @@ def pack(obj: object, *, copy: bool, beside: bool = True, home: bool = False) ->
     callback = keep_out if beside else None
     try:
         data = dumps(obj, 5, buffer_callback=callback)
-    except Exception:
+    except _byvalue.RAISED:
         data = b"__main__"
     if b"__main__" in data or (_byvalue.CONNECTIONS in sys.modules and _MENTIONED in data):
         buffers.clear()
@@ -109,7 +109,7 @@ def _pack_by_value(obj: object, callback: Any, buffers: list[Any], *, home: bool
 
     try:
         return _cloud.dumps(obj, callback, home=home)
-    except Exception as error:
+    except _byvalue.RAISED as error:
         from . import _culprit
 
         raise SerializationError(_culprit.explain(obj, error)) from error
@@ -249,7 +249,7 @@ def _load(parcels: Sequence[Any], parts: Sequence[memoryview]) -> tuple[list[Any
         elif kind == _SINGLE:
             try:
                 values.append(unpack(own))
-            except Exception as error:
+            except _byvalue.RAISED as error:
                 values.append(Broken(error))
                 broken = True
         else:
@@ -265,7 +265,7 @@ def _load_joined(data: bytes, lengths: Sequence[int], values: list[Any]) -> bool
         end = begin + length
         try:
             values.append(loads(data[begin:end]))
-        except Exception as error:
+        except _byvalue.RAISED as error:
             values.append(Broken(error))
             broken = True
         begin = end

@@ -6,6 +6,7 @@ import functools
 import types
 
 from . import _cloud
+from ._byvalue import RAISED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def explain(obj: object, error: BaseException) -> str:
     """A sentence that names the culprit, the path to it and what to do instead."""
     try:
         path, culprit = _find(obj)
-    except Exception:
+    except RAISED:
         path, culprit = "", obj
     kind = type(culprit)
     name = (
@@ -61,7 +62,7 @@ def _way_out(culprit: object) -> str:
 def _said(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:
+    except RAISED:
         return "?"
 
 
@@ -90,7 +91,7 @@ def _find(obj: object) -> tuple[str, object]:
 def _travels(obj: object) -> bool:
     try:
         _cloud.dumps(obj, None)
-    except Exception:
+    except RAISED:
         return False
     return True
 

@@ -39,7 +39,7 @@ from ._serialization import SerializationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from ._intake import Intake
@@ -133,6 +133,17 @@ class Drive:
         """Put an event at the end of those that the plan is to be told."""
         self._events.append(event)
 
+    def nudge(self) -> None:
+        """End a wait; called in any thread."""
+
+    def descriptors(self) -> list[tuple[int, bool]] | None:
+        """What `wait` waits for: descriptors, and whether for writing, too; None: it has to `notify`."""
+        return None
+
+    def notify(self, listener: Callable[[], None] | None) -> None:
+        """Call this, in whatever thread, as soon as there is something to `wait` for."""
+        raise NotImplementedError
+
     def suspend(self) -> None:
         """Let the consumer work; `advance` comes when it wants more."""
         self.suspended = True
@@ -174,10 +185,10 @@ class Drive:
         try:
             while self.verdict is None:
                 self.advance()
+            self.close(abrupt=False)
         except BaseException:
             self.close(abrupt=True)
             raise
-        self.close(abrupt=False)
 
     def abandon(self, *, abrupt: bool) -> None:
         """Give up a call that may be running: its input or its progress may be what ends it."""
@@ -375,7 +386,7 @@ PERFORM: Mapping[type[Turn], str] = {
 }
 
 
-def _unreadable(error: Exception) -> SerializationError:
+def _unreadable(error: BaseException) -> SerializationError:
     made = SerializationError(
         f"the result cannot be unpickled in the caller: {_failure.said(error)}"
     )

@@ -221,6 +221,7 @@ class FutureDrive(Drive):
         self._inbox: SimpleQueue[tuple[int, Any]] = SimpleQueue()
         self._chunks: dict[int, tuple[int, int, int, Any]] = {}  # (worker, first, stop, future)
         self._number = 0
+        self._listener: Callable[[], None] | None = None
 
     def start_worker(self, worker: int) -> None:
         """See `Drive`: there always is one."""
@@ -241,14 +242,29 @@ class FutureDrive(Drive):
         values = self.intake.values(first, stop)
         self._number += 1
         number = self._number
-        inbox = self._inbox
         self._chunks[number] = worker, first, stop, None
 
         def done(future: Any) -> None:
-            inbox.put((number, future))
+            self._report(number, future)
 
         future = self._executor.submit(self._call(values), done)
         self._chunks[number] = worker, first, stop, future
+
+    def _report(self, number: int, future: Any) -> None:
+        self._inbox.put((number, future))
+        listener = self._listener
+        if listener is not None:
+            listener()
+
+    def nudge(self) -> None:
+        """See `Drive`."""
+        self._report(0, None)
+
+    def notify(self, listener: Callable[[], None] | None) -> None:
+        """See `Drive`."""
+        self._listener = listener
+        if listener is not None and not self._inbox.empty():
+            listener()  # what came before
 
     def _call(self, values: Sequence[Any]) -> Any:
         if self._task is not None:

@@ -11,6 +11,7 @@ import sys
 from types import FunctionType, TracebackType
 
 from . import _codec
+from ._byvalue import RAISED
 from ._errors import RemoteError, WorkerDied
 
 TYPE_CHECKING = False
@@ -100,7 +101,7 @@ def _survives(data: bytes, error: BaseException) -> bool:
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as failure:
+    except RAISED as failure:
         return f"<its __str__ raised {type(failure).__name__}>"
 
 
@@ -170,7 +171,7 @@ def _revive(how: str, what: Any) -> BaseException:
         for key, value in what[2].items():
             error.__dict__[key] = _codec.unpack([memoryview(value)])
         return _checked(error)
-    except Exception as failure:
+    except RAISED as failure:
         return RemoteError("an exception that cannot be unpickled here", said(failure), "")
 
 
@@ -182,7 +183,7 @@ def _revived_group(
         error: BaseException = kind.__new__(kind, message, members)
         for key, value in state.items():
             error.__dict__[key] = _codec.unpack([memoryview(value)])
-    except Exception:
+    except RAISED:
         return BaseExceptionGroup(message, members)
     return error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+from _operator import length_hint
 
 from . import _calls
 
@@ -37,24 +38,28 @@ class Flow:
         self._call: Call | None = call
         self._drive: Drive | None = None
         self._batch: list[Any] = []
-        self.ready: Iterator[Any] = iter(())  # over the batch
-        self._given = self.ready  # what was handed out last; `async for` does not ask for it
-        self._busy = False
+        self.ready: Iterator[Any] = iter(())  # over the batch; perhaps handed out, and not used up
+        self._lock = _thread.allocate_lock()  # several threads may ask
+        self._asking = 0  # the thread that does now
+        self.awaiting = False  # `async for` does
+        self.closing = False
 
     def __iter__(self) -> Flow:
         return self
 
     def __next__(self) -> Iterator[Any]:
-        if self._busy:  # to raise it here would end the chain, and the call would not be told
-            return _refusal()
-        self._busy = True
-        try:
-            if self._given is self.ready:
-                self._proceed()
-            self._given = self.ready
-            return self.ready
-        finally:
-            self._busy = False
+        if self._asking == _thread.get_ident():
+            return (
+                _refusal()
+            )  # to raise it here would end the chain, and the call would not be told
+        with self._lock:
+            try:
+                self._asking = _thread.get_ident()
+                if not length_hint(self.ready):
+                    self._proceed()
+                return self.ready
+            finally:
+                self._asking = 0
 
     def _proceed(self) -> None:
         """Run until something is ready; at the end, raise what the call ends with."""
@@ -62,12 +67,12 @@ class Flow:
         if drive is None:
             raise StopIteration
         try:
-            while not self.refill(drive):
+            while not self.closing and not self.refill(drive):
                 drive.advance()
         except BaseException:
             self.end(abrupt=True)
             raise
-        if not self._batch:
+        if self.closing or not self._batch:
             self.conclude(drive)
             raise StopIteration
         drive.suspend()
@@ -98,7 +103,22 @@ class Flow:
     def conclude(self, drive: Drive) -> None:
         """After the last batch: raise what the call ends with, if it is an error."""
         self.end(abrupt=False)
-        drive.conclude()
+        if not self.closing:
+            drive.conclude()
+
+    def close(self) -> None:
+        """End the call, perhaps while it is being asked for a result, which then does not come."""
+        if self._asking == _thread.get_ident():  # its own input or progress has had enough
+            self.end(abrupt=False)
+            return
+        self.closing = True
+        drive = self._drive
+        if drive is not None:
+            drive.nudge()
+        if self.awaiting:
+            return  # who waits there will end it
+        with self._lock:
+            self.end(abrupt=False)
 
     def end(self, *, abrupt: bool) -> None:
         """End the call and whatever still runs for it; nothing more is handed out."""
@@ -137,8 +157,8 @@ class ParallelIterator(chain[T_co]):
         return self
 
     def close(self) -> None:
-        """End what still runs; the iterator then is exhausted. May be called again."""
-        self._flow.end(abrupt=False)
+        """End what still runs; the iterator then is exhausted. May be called again, in any thread."""
+        self._flow.close()
 
     def __enter__(self) -> ParallelIterator[T_co]:
         return self
@@ -176,12 +196,15 @@ class ParallelIterator(chain[T_co]):
         drive = flow.running()
         if drive is None:
             raise StopAsyncIteration
+        flow.awaiting = True
         try:
-            while not flow.refill(drive):
+            while not flow.closing and not flow.refill(drive):
                 await _async.advance(drive)
         except BaseException:
             flow.end(abrupt=True)
             raise
+        finally:
+            flow.awaiting = False
         ready = flow.ready
         for result in ready:
             drive.suspend()

@@ -95,7 +95,8 @@ class Link:
         self.pid: int | None = child.pid
         self.ready = False
         self.left = False  # it said that it ends of its own accord
-        self.refusal: BaseException | None = None  # what its initializer raised
+        # What it could not do before its first item, in words, and what was raised.
+        self.refusal: tuple[str, BaseException] | None = None
         self.reason = ""  # why we killed it, if we did
         self.overdue: int | None = None  # the item that we killed it for
         self.tasks_left: int | None = (
@@ -278,7 +279,7 @@ class Link:
         elif kind == _wire.LEAVING:
             self.left = True
         elif kind == _wire.SETUP_FAILED:
-            self.refusal = _failure.unpack(parts[0])
+            self.refusal = _codec.unpack(parts[:1]), _failure.unpack(parts[1])
         elif kind == _wire.OUTPUT:
             payload = _codec.unpack(parts[:1]), bytes(parts[1])
         elif kind == _wire.CALL_FAILED:
@@ -324,8 +325,9 @@ class Link:
         if not self.ready:
             error = WorkerStartError(f"a worker process {how} while it was starting{why}")
             if self.refusal is not None:
-                error = WorkerStartError(f"the initializer raised {_failure.said(self.refusal)}")
-                error.__cause__ = self.refusal
+                what, cause = self.refusal
+                error = WorkerStartError(f"{what} {_failure.said(cause)}")
+                error.__cause__ = cause
             elif self.child.errno:
                 reason = os.strerror(self.child.errno)
                 error = WorkerStartError(f"no worker can be forked: {reason}")

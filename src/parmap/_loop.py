@@ -29,7 +29,6 @@ from ._wire import WireError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
 
     from ._link import Link, News, Task
@@ -104,6 +103,9 @@ class ProcessDrive(Drive):
         self._poller = select.poll()
         self._spin = SPIN
         self._writing: set[int] = set()  # descriptors that are polled for writing, too
+        if self.plan.rules.delivery != "whole":  # another thread may end it
+            self._owns_wake = True
+            self.wake_by(Wake())
         self._look_at_memory = INFINITY if stock.kind.memory_limit is None else 0.0
         # Those whose memory is too large: the item that they were at when it was seen first, and until
         # when they are spared.
@@ -144,7 +146,7 @@ class ProcessDrive(Drive):
         self.nudge()
 
     def nudge(self) -> None:
-        """Look whether a worker can be spared; called in any thread."""
+        """See `Drive`; it then looks whether a worker can be spared, too."""
         wake = self._wake  # the owner may let go of it meanwhile
         if wake is not None:
             wake.set()
@@ -189,15 +191,15 @@ class ProcessDrive(Drive):
             return  # it has ended, and the plan is about to hear so
         began = time.perf_counter()
         before = link.channel.queued
-        link.send(first, self.values(first, stop), self.intake.kinds)
+        self.put_up(link, first, stop)
         self.spent.chunks += 1
         self.spent.sent += link.channel.queued - before
         self.spent.pickling += time.perf_counter() - began
         self._sent(link)
 
-    def values(self, first: int, stop: int) -> Sequence[Any]:
-        """The items from `first` to `stop`: scalars as they are, all else packed."""
-        return self.intake.values(first, stop)
+    def put_up(self, link: Link, first: int, stop: int) -> None:
+        """Put up the items from `first` to `stop` for sending."""
+        link.send(first, self.intake.values(first, stop), self.intake.kinds)
 
     def _sent(self, link: Link) -> None:
         """Flush, and ask to be told when more can be sent, if there is more."""
@@ -253,7 +255,7 @@ class ProcessDrive(Drive):
         return min(self.plan.deadline, self._look_at_memory)
 
     def descriptors(self) -> list[tuple[int, bool]]:
-        """What `wait` waits for: descriptors, and whether for writing, too."""
+        """See `Drive`."""
         fds = [(fd, fd in self._writing) for fd in self._workers]
         return fds if self._wake is None else [*fds, (self._wake.fileno(), False)]
 
@@ -365,6 +367,9 @@ class ProcessDrive(Drive):
         finally:
             try:
                 self._give_all_back(abrupt=abrupt)
+            except BaseException:
+                self._give_all_back(abrupt=True)
+                raise
             finally:
                 self._let_go()
 
@@ -373,7 +378,8 @@ class ProcessDrive(Drive):
         self._workers.clear()
         self._wanted.clear()
         self._offered.clear()
-        for _ in self._places:
+        while self._places:
+            self._places.pop()
             self._stock.pass_on()
         if self._wake is not None and self._owns_wake:
             self._wake.close()

@@ -1,27 +1,19 @@
 """`Pool`: workers of one's own, as a `concurrent.futures.Executor`.
 
-Maps lease its workers and are driven by their callers' threads, like any other call. `submit` must
-return at once, so what is submitted is one endless call, whose items are the tasks, driven by one
-daemon thread that starts with the first of them.
+Maps lease its workers and are driven by their callers' threads, like any other call; for what is
+submitted, see `_submit`.
 """
 
 from __future__ import annotations
 
-import atexit
+import _thread
 import itertools
-import os
 import sys
-import threading
-import time
 from concurrent.futures import Executor, Future
 from functools import partial
 
-from . import _codec, _nesting, _process, _stock, _worker
+from . import _codec, _process, _stock, _worker
 from ._cpus import available_cpus
-from ._errors import ParmapError
-from ._intake import Intake
-from ._link import Task
-from ._loop import ProcessDrive, Wake
 from ._options import (
     check_arguments_tuple,
     check_callable,
@@ -30,9 +22,8 @@ from ._options import (
     check_seconds,
     check_start_method,
 )
-from ._plan._call import Rules
-from ._plan._vocabulary import InputRead, ItemsDone, Keep, Stop
 from ._serialization import SerializationError
+from ._submit import Submissions, Submitted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,8 +53,9 @@ class Pool(Executor):
         initargs: Its arguments; locks, queues, … of `multiprocessing` may be among them.
         max_tasks_per_child: Items after which a worker is replaced; None: never.
         start_method: "forkserver" (the default where there is fork), "spawn" or "fork".
-        preload: Names of modules that the clean server imports before it forks workers; one that
-            cannot be imported ends a call with `WorkerStartError`, whose cause is what it raised.
+        preload: Names of modules that the clean server imports before it forks workers; with another
+            start method, each worker imports them before its initializer is called. One that cannot
+            be imported ends a call with `WorkerStartError`, whose cause is what it raised.
         memory_limit: Resident bytes of one worker. Above it between items, it is replaced; during an
             item, it is killed: `WorkerDied` with reason "memory".
         idle_timeout: Seconds after which an idle worker ends; None: never.
@@ -125,11 +117,7 @@ class Pool(Executor):
         #: How many workers there are at most. `_max_workers` is its name in the standard library.
         self.size = self._max_workers = size
         self._parmap_stock = _stock.Stock(kind, limit=size)
-        self._lock = threading.Lock()
-        self._tasks: _Tasks | None = None
-        self._pid = os.getpid()
-        self._closed = False
-        atexit.register(self._at_exit)
+        self._submissions = Submissions(self._parmap_stock, size)
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Schedule `fn(*args, **kwargs)` and return its future at once.
@@ -157,18 +145,11 @@ class Pool(Executor):
         future: Future[R] = Future()
         try:
             function = b"".join(_codec.pack(fn, copy=False, beside=False).parts)
-            task = _codec.pack((function, args, kwargs), copy=True)
+            packed = _codec.pack((function, args, kwargs), copy=True)
         except SerializationError as error:
             future.set_exception(error)
             return future
-        with self._lock:
-            if self._pid != os.getpid():  # a forked child: the thread is the parent's
-                self._pid, self._tasks = os.getpid(), None
-            if self._closed:
-                msg = "cannot schedule new futures after shutdown"
-                raise RuntimeError(msg)
-            while self._tasks is None or not self._tasks.put(future, task):
-                self._tasks = _Tasks(self._parmap_stock, self.size)
+        self._submissions.put(Submitted(future, packed, _stock.ambience()))
         return future
 
     def map(
@@ -217,16 +198,18 @@ class Pool(Executor):
             wait: Whether to wait until that is done.
             cancel_futures: Whether to cancel what has not begun.
         """
-        with self._lock:
-            self._closed = True
-            tasks = self._tasks if self._pid == os.getpid() else None
-        if tasks is not None:
-            tasks.close(cancel=cancel_futures)
-            if not wait:
-                return  # the thread ends the workers when it is through, which the exit waits for
-            tasks.join()
-        atexit.unregister(self._at_exit)
-        self._parmap_stock.close(for_good=True)
+        self._submissions.end(wait=wait, cancel=cancel_futures)
+
+    def __del__(self) -> None:
+        """Who drops a pool without a word is done with it: what was submitted is finished, then it ends."""
+        submissions = getattr(self, "_submissions", None)
+        if submissions is None or submissions.closed:
+            return
+        # The collector may come at any moment, also while this thread holds a lock that to end takes.
+        try:
+            _thread.start_new_thread(submissions.end, ())
+        except RuntimeError:
+            pass  # the interpreter ends, and the workers with it
 
     def __exit__(
         self,
@@ -235,33 +218,17 @@ class Pool(Executor):
         traceback: TracebackType | None,
     ) -> None:
         if kind is not None and issubclass(kind, KeyboardInterrupt):
-            self._stop()
-        else:
-            self.shutdown()
-
-    def _at_exit(self) -> None:
-        if issubclass(getattr(sys, "last_type", None) or Exception, KeyboardInterrupt):
-            self._stop()
+            self.terminate_workers()
         else:
             self.shutdown()
 
     def terminate_workers(self) -> None:
         """End all workers at once; what runs fails with `WorkerDied`, what waits is cancelled."""
-        self._stop()
+        self._submissions.kill()
 
     def kill_workers(self) -> None:
         """The same: a worker has nothing to put in order that could be waited for."""
-        self._stop()
-
-    def _stop(self) -> None:
-        with self._lock:
-            self._closed = True
-            tasks = self._tasks
-        if tasks is not None:
-            tasks.killed = True
-            tasks.close(cancel=True)
-        self._parmap_stock.kill_all()
-        self.shutdown(wait=True)
+        self._submissions.kill()
 
     def __reduce__(self) -> Any:
         """In a worker, a pool is a serial executor: objects that carry theirs can be mapped."""
@@ -302,177 +269,3 @@ def _start_method(given: Any, context: Any) -> StartMethod | None:
 
 def _run_rows(fn: Callable[..., Any], rows: list[tuple[Any, ...]]) -> list[Any]:
     return [fn(*row) for row in rows]
-
-
-# --- what is submitted ----------------------------------------------------------------------------
-
-
-class _Tasks:
-    """The thread that runs what is submitted, and the queue to it."""
-
-    def __init__(self, stock: _stock.Stock, size: int) -> None:
-        self._ancestors = _nesting.lineage()
-        self._stock = stock
-        self._size = size
-        self._lock = threading.Lock()
-        self._waiting: list[tuple[Future[Any], _codec.Packed]] = []
-        self._closed = False
-        self._wake = Wake()
-        self.alive = True
-        self.killed = False  # no worker is started any more
-        self._thread = threading.Thread(target=self._run, name="parmap-submit", daemon=True)
-        try:
-            self._thread.start()
-        except BaseException:  # there may be no more threads to be had
-            self._wake.close()
-            raise
-
-    def put(self, future: Future[Any], task: _codec.Packed) -> bool:
-        """Add a task; whether that was in time."""
-        with self._lock:
-            if not self.alive:
-                return False
-            self._waiting.append((future, task))
-            if len(self._waiting) == 1:
-                self._wake.set()
-            return True
-
-    def close(self, *, cancel: bool) -> None:
-        """Take no more tasks; `cancel` those that have not begun."""
-        with self._lock:
-            self._closed = True
-            waiting = self._waiting if cancel else []
-            if cancel:
-                self._waiting = []
-            if self.alive:
-                self._wake.set()
-        for future, _ in waiting:
-            if future.cancel():
-                future.set_running_or_notify_cancel()
-
-    def join(self) -> None:
-        """Wait until all is done."""
-        if self._thread is not threading.current_thread():
-            self._thread.join()
-
-    def take(self, most: int) -> tuple[list[tuple[Future[Any], _codec.Packed]], bool]:
-        """Up to so many tasks that have not been cancelled, and whether there are no more to come."""
-        taken: list[tuple[Future[Any], _codec.Packed]] = []
-        with self._lock:
-            while self._waiting and len(taken) < most:
-                some = most - len(taken)
-                tasks, self._waiting = self._waiting[:some], self._waiting[some:]
-                taken += [task for task in tasks if task[0].set_running_or_notify_cancel()]
-            return taken, self._closed and not self._waiting
-
-    def _run(self) -> None:
-        _nesting.of_thread[threading.get_ident()] = self._ancestors
-        drive = _SubmitDrive(self, self._stock, self._size, self._wake)
-        try:
-            drive.run()
-            error: Any = drive.verdict.error if drive.verdict is not None else None
-        except BaseException as failure:
-            error = failure
-        del _nesting.of_thread[threading.get_ident()]
-        with self._lock:
-            self.alive = False
-            left = [future for future, _ in self._waiting]
-            self._waiting = []
-            self._wake.close()
-            closed = self._closed
-        error = error or ParmapError("the pool has ended")
-        for future in drive.futures.values():
-            if not future.done():
-                future.set_exception(error)
-        for future in left:
-            if future.set_running_or_notify_cancel():
-                future.set_exception(error)
-        if closed:
-            self._stock.close(for_good=True)
-
-
-class _SubmitDrive(ProcessDrive):
-    """A call without an end, whose items are submitted tasks."""
-
-    def __init__(self, tasks: _Tasks, stock: _stock.Stock, size: int, wake: Wake) -> None:
-        rules = Rules(workers=size, stop_at_failure=False, keep_idle=False)
-        function = _codec.pack(_worker.apply_task, copy=True)
-        task = Task(function.parts, halts=False, star=True, timed=False)
-        intake = Intake([()], star=False, strict=False, packing=True)
-        super().__init__(stock, task, rules, intake, name="submit", retry_on=(), numbered=False)
-        self._tasks = tasks
-        self._asked = 0  # for so many tasks, once there are some
-        self._packed: dict[int, _codec.Packed] = {}
-        self.futures: dict[int, Future[Any]] = {}
-        intake.kinds.add(_codec.Packed)
-        self.wake_by(wake)
-
-    def read(self, most: int) -> None:
-        """See `Drive`: the answer waits until there is something to read."""
-        self._asked = most
-        self._answer()
-
-    def _answer(self) -> None:
-        taken, ended = self._tasks.take(self._asked)
-        if not taken and not ended:
-            return
-        self._asked = 0
-        first = self.plan.read
-        for index, (future, packed) in enumerate(taken, first):
-            self.futures[index] = future
-            self._packed[index] = packed
-        self.feed(InputRead(time.monotonic(), len(taken), ended=ended))
-
-    def woken(self) -> None:
-        """See `ProcessDrive`: a task has come, or a worker."""
-        super().woken()
-        if self._asked:
-            self._answer()
-
-    def start_worker(self, worker: int) -> None:
-        """See `Drive`."""
-        if not self._tasks.killed:
-            super().start_worker(worker)
-        elif not self._links:
-            self._give_up()
-
-    def _lost(self, worker: int) -> None:
-        super()._lost(worker)
-        if self._tasks.killed and not self._links:
-            self._give_up()
-
-    def _give_up(self) -> None:
-        """After the last worker was killed: what it had not begun will not run."""
-        self.feed(
-            Stop(time.monotonic(), ParmapError("the workers of the pool have been terminated"))
-        )
-
-    def values(self, first: int, stop: int) -> Sequence[Any]:
-        """See `ProcessDrive`."""
-        return [self._packed[index] for index in range(first, stop)]
-
-    def _took_run(
-        self, now: float, worker: int, first: int, stop: int, values: Sequence[Any], seconds: float
-    ) -> None:
-        if first < stop:
-            for index, value in enumerate(values, first):
-                del self._packed[index]
-                self.futures.pop(index).set_result(value)
-            self.feed(ItemsDone(now, worker, first, stop, seconds))
-
-    def failed(
-        self,
-        worker: int | None,
-        index: int,
-        error: BaseException,
-        *,
-        fatal: bool = False,  # noqa: ARG002 -- no task ends the pool
-    ) -> None:
-        """See `Drive`: whatever a task raises is its future's."""
-        super().failed(worker, index, error, fatal=False)
-
-    def _on_keep(self, command: Keep) -> None:
-        self._packed.pop(command.index, None)
-        future = self.futures.pop(command.index)
-        assert isinstance(command.error, BaseException)
-        future.set_exception(command.error)

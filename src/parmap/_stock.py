@@ -79,6 +79,8 @@ class Kind:
         self.item_name = item_name  # if not empty: renamed by the item, with a place for its index
         self.nested = nested  # calls within them are serial unless they say otherwise
         self.launch = launch  # starts a process in a way of its own
+        # Its workers are forked from a clean server, which has imported what is to be preloaded.
+        self.served = self.start_method == "forkserver" and launch is None
 
 
 def default_start_method() -> str:
@@ -93,11 +95,14 @@ class Stock:
         self.kind = kind
         self.limit = limit
         self._lock = _thread.allocate_lock()
-        self._idle: list[Link] = []
+        # Ctrl-C may come between any two steps of a change, so a worker is put where it belongs before it
+        # is struck off where it was, to be in both does no harm, and nothing is counted twice.
+        self._idle: dict[Link, None] = {}
         self._leased: dict[Link, Tenant] = {}
-        self._numbers: set[int] = set()
+        self._starting: dict[int, Tenant] = {}  # by number: what is not leased yet
         self._waiting: list[Tenant] = []
-        self._ending: list[Link] = []  # told to end, not seen off yet
+        self._ending: dict[Link, None] = {}  # told to end
+        self._parting: dict[Link, None] = {}  # being seen off, in some thread
         self.closed = False
         self.generation = _modules.generation()  # of the caller's modules, at the latest call
         self._server: _process.Server | None = None
@@ -114,11 +119,11 @@ class Stock:
     @property
     def in_use(self) -> bool:
         """Whether any of its workers lives."""
-        return bool(self._leased or self._idle or self._ending)
+        return bool(self._leased or self._idle or self._ending or self._parting)
 
     def warm_up(self) -> None:
         """Start the clean server, if there is one and it does not run, without waiting for it."""
-        if self.kind.start_method == "forkserver" and self.kind.launch is None:
+        if self.kind.served:
             try:
                 self._clean_server()
             except OSError:
@@ -143,12 +148,11 @@ class Stock:
                 if self._idle:
                     link = min(self._idle, key=lambda link: link.number)
                     self._leased[link] = tenant
-                    self._idle.remove(link)
+                    self._idle.pop(link, None)
                 elif not self._is_full():
-                    number = next(
-                        n for n in range(len(self._numbers) + 1) if n not in self._numbers
-                    )
-                    self._numbers.add(number)
+                    taken = self._numbers()
+                    number = next(n for n in range(len(taken) + 1) if n not in taken)
+                    self._starting[number] = tenant
                     break
                 elif not self._ending:
                     self._waiting.append(tenant)
@@ -163,14 +167,10 @@ class Stock:
                 link.bury()
                 self.discard(link)
         try:
-            link = self._start(number, tenant.side_by_side)
-        except BaseException:
+            return self._start(number, tenant)
+        finally:
             with self._lock:
-                self._numbers.discard(number)
-            raise
-        with self._lock:
-            self._leased[link] = tenant
-        return link
+                self._starting.pop(number, None)
 
     def _retire(self, generation: int) -> None:
         """End the idle workers that may hold older copies of the caller's modules; see `_modules`.
@@ -180,42 +180,53 @@ class Stock:
         self.generation = generation
         with self._lock:
             old = [link for link in self._idle if link.generation != generation]
-            if not old:
-                return
-            self._idle = [link for link in self._idle if link.generation == generation]
-            self._ending += old
+            for link in old:
+                self._ending[link] = None
+                self._idle.pop(link, None)
+        if not old:
+            return
         for link in old:
             link.end()
         self.reap(wait=True)
 
+    def _numbers(self) -> set[int]:
+        """The numbers of all workers that there are."""
+        links = *self._idle, *self._leased, *self._ending, *self._parting
+        return {*self._starting, *(link.number for link in links)}
+
     def _is_full(self) -> bool:
         # What suspended calls hold does not count: they can give nothing back, and whoever waits for it
         # may be the one who would have to take them up again.
-        if self.limit is None or len(self._numbers) < self.limit:
+        if self.limit is None:
+            return False
+        size = len(self._numbers())
+        if size < self.limit:
             return False
         suspended = sum(tenant.suspended for tenant in self._leased.values())
-        return len(self._numbers) - suspended >= self.limit
+        return size - suspended >= self.limit
 
     def _is_over_full(self) -> bool:
-        return self.limit is not None and len(self._numbers) > self.limit
+        return self.limit is not None and len(self._numbers()) > self.limit
 
     def give_back(self, link: Link) -> None:
         """Take back a worker that owes nothing."""
         with self._lock:
-            if self._leased.pop(link, None) is None:
+            if link not in self._leased:
                 return
             link.channel.lender.rest()
             if link.tasks_left == 0 or link.generation != self.generation:
-                self._ending.append(link)
+                self._ending[link] = None
             elif self._waiting:
                 self._leased[link] = tenant = self._waiting.pop(0)
                 tenant.offer(link)  # under the lock: it cannot leave meanwhile
                 return
             elif self.closed or self._is_over_full():
-                self._ending.append(link)
+                self._ending[link] = None
             else:
-                self._idle.append(link)
+                self._idle[link] = None
+                del self._leased[link]
                 return
+            del self._leased[link]
         link.end()
         if self._waiting or self.closed:
             self.reap(wait=True)
@@ -223,19 +234,22 @@ class Stock:
     def reap(self, *, wait: bool) -> None:
         """Strike off those of the workers told to end that have; `wait`: all of them."""
         with self._lock:
-            links, self._ending = self._ending, []
-        if wait:
-            self._see_off(links, GRACE)
-            return
-        links = _await_ends(links, 0.0, self)
-        with self._lock:
-            self._ending += links
+            links = list(self._ending)
+            self._part_with(links)
+        self._see_off(links, GRACE if wait else None)
+
+    def _part_with(self, links: Sequence[Link]) -> None:
+        self._parting.update(dict.fromkeys(links))
+        for link in links:
+            self._idle.pop(link, None)
+            self._ending.pop(link, None)
 
     def discard(self, link: Link) -> None:
         """Strike a worker off that has ended or is not to be used again."""
         with self._lock:
             self._leased.pop(link, None)
-            self._numbers.discard(link.number)
+            for links in (self._idle, self._ending, self._parting):
+                links.pop(link, None)
         link.close()
         self.pass_on()
 
@@ -261,11 +275,13 @@ class Stock:
         """Forget that a tenant waits; answer what it still holds."""
         with self._lock:
             self._waiting = [other for other in self._waiting if other is not tenant]
+            for number in [n for n, other in self._starting.items() if other is tenant]:
+                del self._starting[number]
             return [link for link, owner in self._leased.items() if owner is tenant]
 
     # --- starting ---------------------------------------------------------------------------------
 
-    def _start(self, number: int, side_by_side: int) -> Link:
+    def _start(self, number: int, tenant: Tenant) -> Link:
         ours, theirs = _socket.socketpair()
         cell_fd = -1
         try:
@@ -282,9 +298,11 @@ class Stock:
                 os.close(cell_fd)
         ours.setblocking(False)
         link = Link(number, Channel(ours), cell, child)
+        with self._lock:
+            self._leased[link] = tenant
         link.tasks_left = self.kind.tasks
         link.generation = self.generation
-        share = max(1, _cpus.available_cpus() // side_by_side)
+        share = max(1, _cpus.available_cpus() // tenant.side_by_side)
         hello = {
             "own": {**_ambience.thread_caps(share), "PARMAP_WORKER": str(number)},
             "name": self.kind.name.format(number),
@@ -292,13 +310,14 @@ class Stock:
             "nested": self.kind.nested,
             "item_name": self.kind.item_name,
             "memory_limit": self.kind.memory_limit,
+            "preload": () if self.kind.served else tuple(self.kind.preload),
         }
         try:
             link.hello(hello, ambience(), self.kind.setup)
-        except BaseException:  # such as Ctrl-C: nobody knows of it yet but us
+        except BaseException:  # such as Ctrl-C
             link.kill("cancelled")
             link.child.wait(_process.NEWS)
-            link.close()
+            self.discard(link)
             raise
         return link
 
@@ -333,8 +352,23 @@ class Stock:
 
     # --- ending -----------------------------------------------------------------------------------
 
-    def _see_off(self, links: Sequence[Link], grace: float) -> None:
-        """Wait for workers that were told to end; ask by SIGTERM, then kill; all side by side."""
+    def _see_off(self, links: Sequence[Link], grace: float | None) -> None:
+        """Wait for workers that were told to end; None: not at all.
+
+        Those that take too long are asked by SIGTERM, then killed; all side by side.
+        """
+        try:
+            if grace is None:
+                _await_ends(links, 0.0, self)
+            else:
+                self._insist(links, grace)
+        finally:  # who was interrupted leaves some of it to others
+            with self._lock:
+                self._ending.update(dict.fromkeys(link for link in links if link in self._parting))
+                for link in links:
+                    self._parting.pop(link, None)
+
+    def _insist(self, links: Sequence[Link], grace: float) -> None:
         for link in [link for link in links if not link.ready and link.child.unborn()]:
             link.kill("shutdown")  # should it come to be after all
             self.discard(link)
@@ -352,29 +386,31 @@ class Stock:
     def close(self, grace: float = GRACE, *, for_good: bool = False) -> None:
         """End all workers that nobody has leased; `for_good`: no more are started."""
         with self._lock:
-            idle, self._idle = self._idle, []
-            ending, self._ending = self._ending, []
+            idle = list(self._idle)
+            links = [*idle, *self._ending]
+            self._part_with(links)
             self.closed = self.closed or for_good
         for link in idle:
             link.end()
-        self._see_off([*idle, *ending], grace)
+        self._see_off(links, grace)
         if for_good:
             _registry.forget(self)
 
     def kill_all(self) -> None:
         """Kill all workers, leased ones included; their tenants find out."""
         with self._lock:
-            links = [*self._idle, *self._leased, *self._ending]
+            links = [*self._idle, *self._leased, *self._ending, *self._parting]
         for link in links:
             link.kill("shutdown")
 
     def abandon(self) -> None:
         """In a forked child of the caller: forget everything, touch nobody."""
         self._lock = _thread.allocate_lock()
-        for link in (*self._idle, *self._leased, *self._ending):
+        for link in (*self._idle, *self._leased, *self._ending, *self._parting):
             link.close()
-        self._idle, self._ending, self._waiting = [], [], []
-        self._leased, self._numbers = {}, set()
+        self._waiting = []
+        self._idle, self._leased, self._starting = {}, {}, {}
+        self._ending, self._parting = {}, {}
         self._server = None
 
 
@@ -397,11 +433,10 @@ def _await_ends(links: Sequence[Link], seconds: float, stock: Stock) -> list[Lin
     poller = select.poll()
     for fd in left:
         poller.register(fd, select.POLLIN)
-    while left:
-        remaining = until - time.monotonic()
-        if remaining <= 0:
-            break
-        for fd, _ in poller.poll(remaining * 1000):
+    remaining = seconds
+    while left and remaining >= 0:
+        happened = poller.poll(remaining * 1000)
+        for fd, _ in happened:
             link = left[fd]
             try:
                 show_all(link.hear())
@@ -412,6 +447,9 @@ def _await_ends(links: Sequence[Link], seconds: float, stock: Stock) -> list[Lin
                     stock.discard(link)
                 else:
                     return [link, *left.values()]
+        if not happened:
+            break
+        remaining = until - time.monotonic()
     return list(left.values())
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Kinds. A value that a user returns is never one of these: it is always inside a part.
 HELLO = 1  # to a worker: who it is, what it is to set up
 READY = 2  # from a worker: set up; its pid
-SETUP_FAILED = 3  # from a worker: its initializer raised
+SETUP_FAILED = 3  # from a worker: what failed before its first item, and what was raised
 CALL = 4  # to a worker: a function and what the call brings along
 CALL_FAILED = 5  # from a worker: the function cannot be loaded there
 ITEMS = 6  # to a worker: items of that call

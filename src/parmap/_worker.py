@@ -17,6 +17,7 @@ import sys
 import time
 
 from . import _ambience, _byvalue, _cell, _codec, _failure, _identity, _memory, _nesting, _wire
+from ._ambience import is_disturbed
 from ._channel import SPIN, Channel, Closed, look_again
 from ._codec import SCALARS, Packed
 from ._serialization import SerializationError
@@ -201,9 +202,9 @@ class Worker:
                 self._send(_wire.LEAVING, [])
                 return
 
-    def _leave_if_too_large(self, now: float) -> None:
+    def _leave_if_too_large(self) -> None:
         """Leave what is left of a chunk to others if, with all that was done sent, it still is so."""
-        self._look_at = now + LOOK
+        self._look_at = time.perf_counter() + LOOK
         if self._is_too_large():
             self._report()  # results count, too, until they are sent
         if self._is_too_large():
@@ -238,14 +239,19 @@ class Worker:
         _identity.adopt(hello["name"], ambience["process"])
         sys.stdout, sys.stderr = (self._stream(number) for number in (1, 2))
         os.register_at_fork(after_in_child=self._be_nobody)
+        what = ""
         try:
-            if len(frame.parts) > 2:  # noqa: PLR2004 -- there is an initializer
+            for name in hello["preload"]:
+                what = f"the module {name!r} of preload cannot be imported:"
+                __import__(name)
+            what = "the initializer raised"
+            if len(frame.parts) > 2:  # noqa: PLR2004 -- there is one
                 initializer, arguments = _codec.unpack(_parts(frame)[2:])
                 initializer(*arguments)
                 _ambience.keep()
             self._check_size()
         except BaseException as error:
-            self._send(_wire.SETUP_FAILED, [_failure.pack(error, skip=1)])
+            self._send(_wire.SETUP_FAILED, [_codec.pack_plain(what), _failure.pack(error, skip=1)])
             raise Closed from error
         self._send(_wire.READY, [_codec.pack_plain(os.getpid())])
 
@@ -287,48 +293,51 @@ class Worker:
             self._send(_wire.DROPPED, [_codec.pack_plain((start, start + count))])
             return
         values = _values(frame, parcels, count)
-        careful = self._timed or _codec.holds_packed(parcels)
         run = self._run_fast
-        if careful:
+        if self._timed or _codec.holds_packed(parcels):
             values, run = list(values), self._run_carefully
-        words = self._words
         self._out_from = at = start
+        stop = start + count
         self._sent_at = time.perf_counter()
-        while at < start + count:
+        while at < stop:
+            at, upto = self._claim(at, stop)
+            if at == upto:
+                continue
             began = time.perf_counter()
-            if began >= self._look_at and words[_CLAIMED]:
-                self._leave_if_too_large(began)
-            upto = min(at + self._run_length, start + count)
-            words[_CLAIMED] = upto
-            if words[_LIMIT] > at:
-                high = words[_KEPT_HIGH]
-                low = words[_KEPT_LOW]
-                if not low <= at < high:
-                    end = low if at < low < high else words[_LIMIT]
-                    at = self._drop(at, min(end, start + count))
-                    continue
-                upto = min(upto, high)
-                words[_CLAIMED] = upto
             try:
                 run(values, at - start, upto - start, at)
             except BaseException as error:
                 self._pace(time.perf_counter() - began, upto - at)
-                at = self._out_from + len(self._out)
-                self._fail(at, error)
-                at += 1
-                self._out_from = at
+                upto = self._failed(error)
                 if self._halts:
-                    self._halted = first + at - 1 - start
-                    if at < start + count:
-                        self._drop(at, start + count)
-                    break
-                continue
-            self._pace(time.perf_counter() - began, upto - at)
+                    self._halted = first + upto - 1 - start
+                    upto = self._drop(upto, stop) if upto < stop else upto
+            else:
+                self._pace(time.perf_counter() - began, upto - at)
             at = upto
+            if is_disturbed():
+                _ambience.enforce()
             if self._out_bytes >= ENOUGH or time.perf_counter() - self._sent_at >= SLICE:
                 self._report()
         self._report()
-        words[_AT] = -1
+        self._words[_AT] = -1
+
+    def _claim(self, at: int, stop: int) -> tuple[int, int]:
+        """Claim the next run of items: where it begins and ends. It is empty if they were taken back."""
+        words = self._words
+        if words[_CLAIMED] and time.perf_counter() >= self._look_at:
+            self._leave_if_too_large()
+        upto = min(at + self._run_length, stop)
+        words[_CLAIMED] = upto
+        if words[_LIMIT] > at:
+            high = words[_KEPT_HIGH]
+            low = words[_KEPT_LOW]
+            if not low <= at < high:
+                at = self._drop(at, min(low if at < low < high else words[_LIMIT], stop))
+                return at, at
+            upto = min(upto, high)
+            words[_CLAIMED] = upto
+        return at, upto
 
     def _run_fast(self, values: Any, begin: int, end: int, ordinal: int) -> None:
         """Run items that are there as they are: the loop that tiny items live in.
@@ -391,8 +400,10 @@ class Worker:
         wanted = int(count * RUN / max(seconds, 1e-9))
         self._run_length = max(1, min(wanted, self._run_length * RUN_GROWTH))
 
-    def _fail(self, ordinal: int, error: BaseException) -> None:
+    def _failed(self, error: BaseException) -> int:
+        """Send what is done, and then how the item after it has failed; answer where to go on."""
         self._report()
+        ordinal = self._out_from
         if isinstance(error, StopIteration):
             error = _as_runtime_error(error)
         fatal = isinstance(error, (SystemExit, KeyboardInterrupt))
@@ -401,6 +412,8 @@ class Worker:
         data = _failure.pack(error, skip=2 + (getattr(self._call, "__name__", "") == "_call_with"))
         self._words[_SINCE] = 0
         self._send(_wire.FAILED, [head, data])
+        self._out_from += 1
+        return self._out_from
 
     def _drop(self, begin: int, end: int) -> int:
         """Say that the items from `begin` to `end` will not be run."""
@@ -507,7 +520,7 @@ def _starred(func: Callable[..., Any]) -> Callable[[Any], Any]:
 def _unpack_item(value: Packed) -> Any:
     try:
         return _codec.unpack([memoryview(part) for part in value.parts])
-    except Exception as error:
+    except _byvalue.RAISED as error:
         msg = f"the item cannot be unpickled in the worker: {_failure.said(error)}"
         raise SerializationError(msg) from error
 

@@ -56,7 +56,7 @@ FAILURE = _failure.pack(ValueError("of the worker"))
 #: Everything that a worker may say.
 SAID = {
     "ready": READY,
-    "setup failed": frame(_wire.SETUP_FAILED, FAILURE),
+    "setup failed": frame(_wire.SETUP_FAILED, plain("it failed"), FAILURE),
     "call failed": READY + frame(_wire.CALL_FAILED, plain(1), FAILURE),
     "results": READY + results(),
     "packed results": READY + packed_results(),
@@ -290,7 +290,7 @@ def be_worker(sock):
     cell = _memory.anonymous_file(_cell.SIZE)
     _worker.main(sock, cell, lifeline)
 
-hello = dict(own={"PARMAP_WORKER": "0"}, idle_timeout=None, memory_limit=None, item_name="", nested=True, name="w")
+hello = dict(own={"PARMAP_WORKER": "0"}, idle_timeout=None, memory_limit=None, item_name="", nested=True, name="w", preload=())
 words = {**_ambience.gather(), "filters": [], "ancestors": ()}
 words["environment"] = {}
 parcels, parts = _codec.bundle([_codec.pack([1], copy=False), _codec.pack([2], copy=False)])

@@ -1,0 +1,302 @@
+"""What is submitted to a `Pool`: one endless call, whose items are the tasks, driven by a thread.
+
+`submit` must return at once, so a daemon thread that starts with the first task drives the call. It
+outlives a pool that is dropped, until all that was submitted is finished; the exit waits for that, too.
+"""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import os
+import sys
+import threading
+import time
+
+from . import _codec, _nesting, _worker
+from ._errors import ParmapError
+from ._intake import Intake
+from ._link import Task
+from ._loop import ProcessDrive, Wake
+from ._plan._call import Rules
+from ._plan._vocabulary import InputRead, ItemsDone, Keep, Stop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
+    from typing import Any
+
+    from ._link import Link
+    from ._stock import Stock
+
+#: How often and how long, in seconds, a future's lock is asked for before the future is given up.
+_ASKED = 20
+_PATIENCE = 0.05
+
+
+class Submitted:
+    """A task: its future, what is to be run, and its caller's surroundings."""
+
+    __slots__ = ("ambience", "future", "packed")
+
+    def __init__(
+        self, future: Future[Any], packed: _codec.Packed, ambience: tuple[int, bytes]
+    ) -> None:
+        self.future = future
+        self.packed = packed
+        self.ambience = ambience
+
+    def begin(self) -> bool:
+        """Whether it is to be run: nobody has cancelled it, or can any more."""
+        return bool(_tell(self.future, self.future.set_running_or_notify_cancel))
+
+    def succeed(self, result: Any) -> None:
+        """Answer the result."""
+        _tell(self.future, self.future.set_result, result)
+
+    def fail(self, error: BaseException) -> None:
+        """Answer an error."""
+        _tell(self.future, self.future.set_exception, error)
+
+    def cancel(self) -> None:
+        """Have whoever waits for it told that it will not be run."""
+        if _tell(self.future, self.future.cancel):
+            self.begin()
+
+
+def _tell(future: Future[Any], tell: Callable[..., Any], *said: Any) -> Any:
+    """Tell a future something, unless nobody can.
+
+    Ctrl-C may hit the thread that waits for it where `threading.Condition` has taken the lock and not
+    given it back: then it stays taken for ever, and so would we. Others hold it for microseconds.
+    """
+    lock = future._condition
+    for _ in range(_ASKED):
+        if lock.acquire(timeout=_PATIENCE):
+            try:
+                return tell(*said)
+            finally:
+                lock.release()
+    return None
+
+
+class Submissions:
+    """The tasks of one pool, and the thread that runs them."""
+
+    def __init__(self, stock: Stock, size: int) -> None:
+        self._stock = stock
+        self._size = size
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._waiting: list[Submitted] = []
+        self._wake: Wake | None = None  # the thread's, as long as it takes tasks
+        self._thread: threading.Thread | None = None  # the latest
+        self.closed = False  # no more tasks are taken
+        self.killed = False  # no worker is started any more
+        atexit.register(self._at_exit)
+
+    def put(self, task: Submitted) -> None:
+        """Add a task.
+
+        Raises:
+            RuntimeError: It is too late, or there are no more threads to be had.
+        """
+        self._own()
+        with self._lock:
+            if self.closed:
+                msg = "cannot schedule new futures after shutdown"
+                raise RuntimeError(msg)
+            if self._wake is None:
+                self._start()
+            self._waiting.append(task)
+            if len(self._waiting) == 1:
+                assert self._wake is not None
+                self._wake.set()
+
+    def _own(self) -> None:
+        """In a forked child: the thread is the parent's, and whoever held the lock is not here."""
+        if self._pid != os.getpid():
+            self._lock, self._waiting, self._pid = threading.Lock(), [], os.getpid()
+            self._wake = self._thread = None
+
+    def _start(self) -> None:
+        wake = Wake()
+        thread = threading.Thread(
+            target=self._run, args=(wake, _nesting.lineage()), name="parmap-submit", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:
+            wake.close()
+            raise
+        self._wake, self._thread = wake, thread
+
+    def end(self, *, wait: bool = True, cancel: bool = False) -> None:
+        """Take no more tasks, finish or `cancel` those that are there, and end the workers."""
+        self._own()
+        cancelled: list[Submitted] = []
+        with self._lock:
+            self.closed = True
+            if cancel:
+                cancelled, self._waiting = self._waiting, []
+            if self._wake is not None:
+                self._wake.set()
+            thread = self._thread
+        for task in cancelled:
+            task.cancel()
+        if thread is not None and thread.is_alive():
+            if not wait:
+                return  # the thread ends the workers when it is through, which the exit waits for
+            if thread is not threading.current_thread():
+                thread.join()
+        self._let_go()
+
+    def kill(self) -> None:
+        """End the workers at once; what waits is cancelled."""
+        self.killed = True
+        self.end(wait=False, cancel=True)
+        self._stock.kill_all()
+        self.end()
+
+    def _at_exit(self) -> None:
+        if issubclass(getattr(sys, "last_type", None) or Exception, KeyboardInterrupt):
+            self.kill()
+        else:
+            self.end()
+
+    def _let_go(self) -> None:
+        atexit.unregister(self._at_exit)
+        self._stock.close(for_good=True)
+
+    # --- in the thread ----------------------------------------------------------------------------
+
+    def _run(self, wake: Wake, ancestors: Any) -> None:
+        _nesting.of_thread[threading.get_ident()] = ancestors
+        begun: dict[int, Submitted] = {}
+        try:
+            drive = _SubmitDrive(self, begun, self._stock, self._size, wake)
+            drive.run()
+            error: Any = drive.verdict.error if drive.verdict is not None else None
+        except BaseException as failure:
+            error = failure
+        del _nesting.of_thread[threading.get_ident()]
+        with self._lock:
+            left, self._waiting = self._waiting, []
+            self._wake = None
+        wake.close()
+        error = error or ParmapError("the pool has ended")
+        for task in begun.values():
+            task.fail(error)
+        for task in left:
+            if task.begin():
+                task.fail(error)
+        if self.closed:
+            self._let_go()
+
+    def take(self, most: int) -> tuple[list[Submitted], bool]:
+        """Up to so many tasks that nobody has cancelled, and whether there are no more to come."""
+        taken: list[Submitted] = []
+        while True:
+            some = most - len(taken)
+            with self._lock:
+                tasks, self._waiting = self._waiting[:some], self._waiting[some:]
+                ended = self.closed and not self._waiting
+            taken += [task for task in tasks if task.begin()]
+            if len(taken) == most or len(tasks) < some:
+                return taken, ended
+
+
+class _SubmitDrive(ProcessDrive):
+    """A call without an end, whose items are submitted tasks."""
+
+    def __init__(
+        self,
+        submissions: Submissions,
+        begun: dict[int, Submitted],
+        stock: Stock,
+        size: int,
+        wake: Wake,
+    ) -> None:
+        rules = Rules(workers=size, stop_at_failure=False, keep_idle=False)
+        function = _codec.pack(_worker.apply_task, copy=True)
+        task = Task(function.parts, halts=False, star=True, timed=False)
+        intake = Intake([()], star=False, strict=False, packing=True)
+        super().__init__(stock, task, rules, intake, name="submit", retry_on=(), numbered=False)
+        self._submissions = submissions
+        self._asked = 0  # for so many tasks, once there are some
+        self._begun = begun  # by index: what is not answered
+        intake.kinds.add(_codec.Packed)
+        self.wake_by(wake)
+
+    def read(self, most: int) -> None:
+        """See `Drive`: the answer waits until there is something to read."""
+        self._asked = most
+        self._answer()
+
+    def _answer(self) -> None:
+        taken, ended = self._submissions.take(self._asked)
+        if not taken and not ended:
+            return
+        self._asked = 0
+        first = self.plan.read
+        self._begun.update(enumerate(taken, first))
+        self.feed(InputRead(time.monotonic(), len(taken), ended=ended))
+
+    def woken(self) -> None:
+        """See `ProcessDrive`: a task has come, or a worker."""
+        super().woken()
+        if self._asked:
+            self._answer()
+
+    def start_worker(self, worker: int) -> None:
+        """See `Drive`."""
+        if not self._submissions.killed:
+            super().start_worker(worker)
+        elif not self._links:
+            self._give_up()
+
+    def _lost(self, worker: int) -> None:
+        super()._lost(worker)
+        if self._submissions.killed and not self._links:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """After the last worker was killed: what it had not begun will not run."""
+        self.feed(
+            Stop(time.monotonic(), ParmapError("the workers of the pool have been terminated"))
+        )
+
+    def put_up(self, link: Link, first: int, stop: int) -> None:
+        """See `ProcessDrive`: each task runs in its own caller's surroundings."""
+        for ambience, group in itertools.groupby(
+            range(first, stop), lambda index: self._begun[index].ambience
+        ):
+            if link.ambience != ambience[0]:
+                link.begin(self.task, ambience)
+            indices = list(group)
+            packed = [self._begun[index].packed for index in indices]
+            link.send(indices[0], packed, self.intake.kinds)
+
+    def _took_run(
+        self, now: float, worker: int, first: int, stop: int, values: Sequence[Any], seconds: float
+    ) -> None:
+        if first < stop:
+            for index, value in enumerate(values, first):
+                self._begun.pop(index).succeed(value)
+            self.feed(ItemsDone(now, worker, first, stop, seconds))
+
+    def failed(
+        self,
+        worker: int | None,
+        index: int,
+        error: BaseException,
+        *,
+        fatal: bool = False,  # noqa: ARG002 -- no task ends the pool
+    ) -> None:
+        """See `Drive`: whatever a task raises is its future's."""
+        super().failed(worker, index, error, fatal=False)
+
+    def _on_keep(self, command: Keep) -> None:
+        assert isinstance(command.error, BaseException)
+        self._begun.pop(command.index).fail(command.error)
