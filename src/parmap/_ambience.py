@@ -122,10 +122,14 @@ _calm: dict[str, Any] = {}
 
 
 def is_disturbed() -> bool:
-    """Whether an item has changed what those after it should find: as far as that is cheap to know."""
+    """Whether an item has changed what those after it should find; to look takes a microsecond.
+
+    The environment and `sys.path` stay for the rest of a call: modules set them as they are imported.
+    """
     calm = _calm
     return bool(calm) and (
         sys.getrecursionlimit() != calm["recursion"]
+        or sys.get_int_max_str_digits() != calm["digits"]
         or warnings.filters != calm["filters"]
         or _directory() != calm["directory"]
     )

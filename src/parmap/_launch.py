@@ -14,8 +14,10 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
+    from collections.abc import Callable, Sequence
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
 _lifeline: tuple[int, int] | None = None
 _begun: list[tuple[_socket.socket, int]] = []  # a clean server that nobody has asked for yet
@@ -23,6 +25,25 @@ _beginning = _thread.allocate_lock()  # held while it is started: several thread
 
 #: Seconds to wait for a thread that is starting one: it may have been lost in a fork.
 _PATIENCE = 1.0
+
+
+#: All but those for real time, which nobody uses to interrupt a program.
+_SIGNALS = range(1, min(_signal.NSIG, 32))
+
+
+def undisturbed(act: Callable[[], T]) -> T:
+    """Act while no signal is handled, so that Ctrl-C comes before or after what must be done whole.
+
+    Where there are other threads it may still come, since they take signals, too.
+    """
+    if not hasattr(_signal, "pthread_sigmask"):
+        return act()
+    before = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
+    try:
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, _SIGNALS)
+        return act()
+    finally:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
 
 
 def lifeline() -> int:
@@ -53,7 +74,7 @@ def begin() -> None:
         return
     try:
         if not _begun and "parmap._stock" not in sys.modules and hasattr(os, "fork"):
-            _begun.append(_start_clean_server(()))
+            undisturbed(lambda: _begun.append(_start_clean_server(())))
     except OSError:
         pass  # who leases a worker will be told
     finally:

@@ -99,6 +99,7 @@ class Link:
         self.refusal: tuple[str, BaseException] | None = None
         self.reason = ""  # why we killed it, if we did
         self.overdue: int | None = None  # the item that we killed it for
+        self._told = False  # that it is to end
         self.tasks_left: int | None = (
             None  # items it may still be sent in its life; None: any number
         )
@@ -165,8 +166,10 @@ class Link:
             pass
 
     def end(self) -> None:
-        """Tell it that there is nothing more to come."""
-        self.channel.queue(_wire.END, [])
+        """Tell it that there is nothing more to come; again, if that was interrupted."""
+        if not self._told:
+            self.channel.queue(_wire.END, [])
+            self._told = True
         self.flush()
 
     def kill(self, reason: str) -> None:

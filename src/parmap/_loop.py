@@ -15,8 +15,9 @@ import _thread
 import os
 import select
 import time
+from io import FileIO
 
-from . import _codec, _failure, _memory, _wire
+from . import _codec, _failure, _launch, _memory, _wire
 from ._channel import SPIN, Closed, look_again
 from ._drive import Drive
 from ._errors import ItemTimeout, WorkerStartError
@@ -55,33 +56,29 @@ class Wake:
 
     def __init__(self) -> None:
         self._lock = _thread.allocate_lock()  # so that nobody writes to a descriptor that is closed
-        self._open = True
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._read, False)
-        os.set_blocking(self._write, False)
+        _launch.undisturbed(self._make)
+
+    def _make(self) -> None:
+        reading, writing = os.pipe()
+        self._read, self._write = FileIO(reading), FileIO(writing, "w")
+        os.set_blocking(reading, False)
+        os.set_blocking(writing, False)
 
     def fileno(self) -> int:
-        return self._read
+        return self._read.fileno()
 
     def set(self) -> None:
         with self._lock:
-            if self._open:
-                try:
-                    os.write(self._write, b"\0")
-                except BlockingIOError:
-                    pass  # full: it will wake all the same
+            if not self._write.closed:
+                self._write.write(b"\0")  # if it is full, it will wake all the same
 
     def clear(self) -> None:
-        try:
-            os.read(self._read, 4096)
-        except BlockingIOError:
-            pass
+        self._read.read(4096)
 
     def close(self) -> None:
         with self._lock:
-            self._open = False
-            os.close(self._read)
-            os.close(self._write)
+            self._read.close()
+            self._write.close()
 
 
 class ProcessDrive(Drive):
@@ -360,10 +357,13 @@ class ProcessDrive(Drive):
 
     def close(self, *, abrupt: bool) -> None:
         """See `Drive`."""
-        # The user may press Ctrl-C again at any point of this.
+        # The user may press Ctrl-C at any point of this. What a worker was just saying then is lost, so it
+        # cannot be used again.
         try:
             if not abrupt:
+                abrupt = True
                 self._calm_down()
+                abrupt = False
         finally:
             try:
                 self._give_all_back(abrupt=abrupt)

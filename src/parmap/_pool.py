@@ -203,11 +203,12 @@ class Pool(Executor):
     def __del__(self) -> None:
         """Who drops a pool without a word is done with it: what was submitted is finished, then it ends."""
         submissions = getattr(self, "_submissions", None)
-        if submissions is None or submissions.closed:
+        if submissions is None or submissions.ended:
             return
         # The collector may come at any moment, also while this thread holds a lock that to end takes.
         try:
-            _thread.start_new_thread(submissions.end, ())
+            # It waits for nobody: `Thread.join` would leave a mark of this thread for ever.
+            _thread.start_new_thread(submissions.end, (), {"wait": False})
         except RuntimeError:
             pass  # the interpreter ends, and the workers with it
 

@@ -30,6 +30,9 @@ else:
 #: Seconds to wait for the news of an end that must have happened.
 NEWS = 2.0
 
+#: Seconds to wait for news that may have been lost.
+SOON = 0.1
+
 #: Between two looks at a child where the system offers nothing to wait on.
 _NAP = 0.002
 
@@ -74,6 +77,7 @@ class Server:
         self._imports = preload[0] if preload else ""  # the module to preload that it is at
         self._refusal: BaseException | None = None  # what that raised
         self._exitcode: int | None = None  # if it ended in that
+        self._missed = False  # Ctrl-C came while it was listened to: some news may never come
         self.gone = False
 
     @property
@@ -123,7 +127,7 @@ class Server:
 
     def listen(self, child: Forked, seconds: float) -> bool:
         """Take in news of ended workers until there is some of this one."""
-        until = time.monotonic() + seconds
+        until = time.monotonic() + (min(seconds, SOON) if self._missed else seconds)
         poller = select.poll()
         with self._lock:
             while child.token in self._children and not self.gone:
@@ -139,6 +143,9 @@ class Server:
                     self.gone = True  # it has ended, or says what cannot be understood
                     if self._imports:
                         self._exitcode = _reap(self.pid, NEWS)[1]
+                except BaseException:
+                    self._missed = True
+                    raise
         return child.token not in self._children
 
     def trouble(self) -> WorkerStartError | None:
@@ -243,13 +250,17 @@ def _signal_both(pid: int, signal: int) -> None:
             continue  # there is none, or it is gone
 
 
-def fork(run: Callable[[], None]) -> Own:
-    """Fork the caller; the child calls `run` and ends."""
+def flush_streams() -> None:
+    """Print what waits in the buffers: a forked child would print it again."""
     for stream in (sys.stdout, sys.stderr):
         try:
-            stream.flush()  # or the child would print what waits in the buffer again
+            stream.flush()
         except (AttributeError, OSError, ValueError):
             pass  # no stream, or a closed one
+
+
+def fork(run: Callable[[], None]) -> Own:
+    """Fork the caller; the child calls `run` and ends."""
     reading, writing = os.pipe()
     pid = None
     try:
@@ -277,14 +288,20 @@ def fork(run: Callable[[], None]) -> Own:
         import atexit
 
         atexit._clear()  # the caller's handlers are the caller's
-        os.setpgid(0, 0)
-        _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+        _be_apart()
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
         run()
         code = 0
     finally:
         os._exit(code)
+
+
+def _be_apart() -> None:
+    """Be a process that the caller's terminal says nothing to, and who has started it may signal."""
+    os.setpgid(0, 0)
+    _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 
 def spawn(sock: int, cell: int, lifeline: int) -> Own:
@@ -483,7 +500,6 @@ def _be_spawned_worker(
 def _be_worker(carried: Any, sock: int, cell: int, lifeline: int) -> None:
     from . import _worker
 
-    os.setpgid(0, 0)
-    _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+    _be_apart()
     _worker.carried = carried
     _worker.main(sock, cell, lifeline, last=False)

@@ -15,7 +15,7 @@ import os
 from _weakref import ref
 from itertools import count
 
-from . import _memory
+from . import _launch, _memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,8 +35,11 @@ class Segment:
 
     def __init__(self) -> None:
         self.fd = -1
-        self.fd = _memory.anonymous_file(0)
         self.size = 0
+        _launch.undisturbed(self._open)
+
+    def _open(self) -> None:
+        self.fd = _memory.anonymous_file(0)
 
     def fill(self, buffers: Sequence[memoryview]) -> None:
         """Write buffers into it.

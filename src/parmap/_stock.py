@@ -183,11 +183,8 @@ class Stock:
             for link in old:
                 self._ending[link] = None
                 self._idle.pop(link, None)
-        if not old:
-            return
-        for link in old:
-            link.end()
-        self.reap(wait=True)
+        if old:
+            self.reap(wait=True)
 
     def _numbers(self) -> set[int]:
         """The numbers of all workers that there are."""
@@ -233,16 +230,7 @@ class Stock:
 
     def reap(self, *, wait: bool) -> None:
         """Strike off those of the workers told to end that have; `wait`: all of them."""
-        with self._lock:
-            links = list(self._ending)
-            self._part_with(links)
-        self._see_off(links, GRACE if wait else None)
-
-    def _part_with(self, links: Sequence[Link]) -> None:
-        self._parting.update(dict.fromkeys(links))
-        for link in links:
-            self._idle.pop(link, None)
-            self._ending.pop(link, None)
+        self._see_off(GRACE if wait else None)
 
     def discard(self, link: Link) -> None:
         """Strike a worker off that has ended or is not to be used again."""
@@ -282,24 +270,12 @@ class Stock:
     # --- starting ---------------------------------------------------------------------------------
 
     def _start(self, number: int, tenant: Tenant) -> Link:
-        ours, theirs = _socket.socketpair()
-        cell_fd = -1
-        try:
-            cell_fd = _memory.anonymous_file(_cell.SIZE)
-            cell = _cell.Cell(cell_fd)
-            cell.words[_cell.AT] = -1
-            child = self._launch(theirs.fileno(), cell_fd, number, ours)
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-            if cell_fd >= 0:
-                os.close(cell_fd)
-        ours.setblocking(False)
-        link = Link(number, Channel(ours), cell, child)
-        with self._lock:
-            self._leased[link] = tenant
+        if self.kind.start_method == "fork":
+            _process.flush_streams()
+        if self.kind.launch is None:
+            link = _launch.undisturbed(lambda: self._begin(number, tenant))
+        else:  # the user's own reducers run, for who knows how long
+            link = self._begin(number, tenant)
         link.tasks_left = self.kind.tasks
         link.generation = self.generation
         share = max(1, _cpus.available_cpus() // tenant.side_by_side)
@@ -319,6 +295,27 @@ class Stock:
             link.child.wait(_process.NEWS)
             self.discard(link)
             raise
+        return link
+
+    def _begin(self, number: int, tenant: Tenant) -> Link:
+        ours, theirs = _socket.socketpair()
+        cell_fd = -1
+        try:
+            cell_fd = _memory.anonymous_file(_cell.SIZE)
+            cell = _cell.Cell(cell_fd)
+            cell.words[_cell.AT] = -1
+            child = self._launch(theirs.fileno(), cell_fd, number, ours)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            if cell_fd >= 0:
+                os.close(cell_fd)
+        ours.setblocking(False)
+        link = Link(number, Channel(ours), cell, child)
+        with self._lock:
+            self._leased[link] = tenant
         return link
 
     def _launch(self, sock: int, cell: int, number: int, ours: _socket.socket) -> _process.Child:
@@ -352,12 +349,21 @@ class Stock:
 
     # --- ending -----------------------------------------------------------------------------------
 
-    def _see_off(self, links: Sequence[Link], grace: float | None) -> None:
-        """Wait for workers that were told to end; None: not at all.
+    def _see_off(self, grace: float | None, *, idle: bool = False) -> None:
+        """Wait for workers that are to end, all that are `idle` among them; None: not at all.
 
         Those that take too long are asked by SIGTERM, then killed; all side by side.
         """
+        links: list[Link] = []
         try:
+            with self._lock:
+                links += (*self._ending, *self._idle) if idle else self._ending
+                self._parting.update(dict.fromkeys(links))
+                for link in links:
+                    self._ending.pop(link, None)
+                    self._idle.pop(link, None)
+            for link in links:
+                link.end()
             if grace is None:
                 _await_ends(links, 0.0, self)
             else:
@@ -386,13 +392,8 @@ class Stock:
     def close(self, grace: float = GRACE, *, for_good: bool = False) -> None:
         """End all workers that nobody has leased; `for_good`: no more are started."""
         with self._lock:
-            idle = list(self._idle)
-            links = [*idle, *self._ending]
-            self._part_with(links)
             self.closed = self.closed or for_good
-        for link in idle:
-            link.end()
-        self._see_off(links, grace)
+        self._see_off(grace, idle=True)
         if for_good:
             _registry.forget(self)
 
@@ -544,8 +545,12 @@ class _Registry:
             if found is None or found.gone:
                 if found is not None:
                     found.close(wait=True)
-                found = self._servers[held] = _process.Server(held[1])
+                found = _launch.undisturbed(lambda: self._new_server(held))
             return found
+
+    def _new_server(self, held: tuple[int, tuple[str, ...]]) -> _process.Server:
+        made = self._servers[held] = _process.Server(held[1])
+        return made
 
     def end(self, *, wait: bool) -> None:
         """End all workers that nobody uses; then the servers, unless some are in use."""
@@ -554,9 +559,12 @@ class _Registry:
         with self._lock:
             if any(stock.in_use for stock in self._stocks):
                 return
-            servers, self._servers = self._servers, {}
-        for server in servers.values():
+            servers = dict(self._servers)
+        for held, server in servers.items():
             server.close(wait=wait)
+            with self._lock:  # not before: who was interrupted must find it again
+                if self._servers.get(held) is server:
+                    del self._servers[held]
         _launch.cut_lifeline(here=False)
 
     def _abandon(self) -> None:

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-from . import _codec, _nesting, _worker
+from . import _codec, _launch, _nesting, _worker
 from ._errors import ParmapError
 from ._intake import Intake
 from ._link import Task
@@ -93,6 +93,7 @@ class Submissions:
         self._wake: Wake | None = None  # the thread's, as long as it takes tasks
         self._thread: threading.Thread | None = None  # the latest
         self.closed = False  # no more tasks are taken
+        self.ended = False  # and there are no more workers
         self.killed = False  # no worker is started any more
         atexit.register(self._at_exit)
 
@@ -125,12 +126,16 @@ class Submissions:
         thread = threading.Thread(
             target=self._run, args=(wake, _nesting.lineage()), name="parmap-submit", daemon=True
         )
-        try:
+
+        def start() -> None:  # with signals blocked, which the thread then leaves to others, too
             thread.start()
+            self._wake, self._thread = wake, thread
+
+        try:
+            _launch.undisturbed(start)
         except RuntimeError:
             wake.close()
             raise
-        self._wake, self._thread = wake, thread
 
     def end(self, *, wait: bool = True, cancel: bool = False) -> None:
         """Take no more tasks, finish or `cancel` those that are there, and end the workers."""
@@ -148,7 +153,7 @@ class Submissions:
         if thread is not None and thread.is_alive():
             if not wait:
                 return  # the thread ends the workers when it is through, which the exit waits for
-            if thread is not threading.current_thread():
+            if thread.ident != threading.get_ident():
                 thread.join()
         self._let_go()
 
@@ -166,8 +171,9 @@ class Submissions:
             self.end()
 
     def _let_go(self) -> None:
-        atexit.unregister(self._at_exit)
         self._stock.close(for_good=True)
+        atexit.unregister(self._at_exit)
+        self.ended = True
 
     # --- in the thread ----------------------------------------------------------------------------
 

@@ -17,9 +17,9 @@ import sys
 import time
 
 from . import _ambience, _byvalue, _cell, _codec, _failure, _identity, _memory, _nesting, _wire
-from ._ambience import is_disturbed
 from ._channel import SPIN, Channel, Closed, look_again
 from ._codec import SCALARS, Packed
+from ._premises import Premises
 from ._serialization import SerializationError
 
 TYPE_CHECKING = False
@@ -36,6 +36,8 @@ ENOUGH = 1 << 18
 #: Seconds that a run of items should take, and how fast runs may grow.
 RUN = 0.0005
 RUN_GROWTH = 4
+
+_LONGEST = 1 << 30  # no chunk is as long
 
 #: Seconds of work after which a worker with a `memory_limit` looks at its memory, which takes some ten
 #: microseconds; often enough that the caller, which kills for a long item, seldom comes first.
@@ -161,12 +163,14 @@ class Worker:
             ""  # what a process that runs one item is called, with a place for its index
         )
         self._streams: list[io.TextIOWrapper] = []
+        self._premises: Premises
         # The call at hand.
         self._call: Callable[[Any], Any] | None = None
         self._halts = False  # after a failure, what is above it is not run
         self._halted = -1  # index of that failure
         self._timed = False
         self._run_length = 1
+        self._longest_run = _LONGEST
         # What is done and not yet sent: scalars as they are, all else packed.
         self._out: list[Any] = []
         self._out_from: int = 0  # the ordinal of the first
@@ -249,6 +253,7 @@ class Worker:
                 initializer, arguments = _codec.unpack(_parts(frame)[2:])
                 initializer(*arguments)
                 _ambience.keep()
+            self._premises = Premises()
             self._check_size()
         except BaseException as error:
             self._send(_wire.SETUP_FAILED, [_codec.pack_plain(what), _failure.pack(error, skip=1)])
@@ -267,16 +272,19 @@ class Worker:
     def _begin(self, frame: _wire.Frame) -> None:
         call, forget, halts, star, timed = _codec.unpack(_parts(frame)[:1])
         ambience, *function = _parts(frame)[1:]
-        self._halts, self._halted, self._timed, self._run_length = halts, -1, timed, 1
+        self._halts, self._halted, self._timed = halts, -1, timed
+        self._run_length, self._longest_run = 1, _LONGEST
         if forget is not None:
             self._functions.pop(forget, None)
         try:
+            self._premises.put_right()
             if len(ambience):
                 _ambience.adopt(_surroundings(ambience), self._own)
             else:
                 _ambience.enforce()
             if function:
                 self._functions[call] = _byvalue.Loaded(lambda: _codec.unpack(function))
+                self._premises.keep()  # a module that was imported for it may have set a handler
             func = self._functions[call].get()
             self._call = _starred(func) if star else func
         except BaseException as error:
@@ -315,8 +323,8 @@ class Worker:
             else:
                 self._pace(time.perf_counter() - began, upto - at)
             at = upto
-            if is_disturbed():
-                _ambience.enforce()
+            if _ambience.is_disturbed() or self._premises.is_disturbed:
+                self._put_right()
             if self._out_bytes >= ENOUGH or time.perf_counter() - self._sent_at >= SLICE:
                 self._report()
         self._report()
@@ -338,6 +346,12 @@ class Worker:
             upto = min(upto, high)
             words[_CLAIMED] = upto
         return at, upto
+
+    def _put_right(self) -> None:
+        """Undo what an item has changed; as others of this call may do so, too, look after each."""
+        _ambience.enforce()
+        self._premises.put_right()
+        self._run_length = self._longest_run = 1
 
     def _run_fast(self, values: Any, begin: int, end: int, ordinal: int) -> None:
         """Run items that are there as they are: the loop that tiny items live in.
@@ -398,7 +412,7 @@ class Worker:
         """Take in how long a run took, and choose the length of the next."""
         self._seconds += seconds
         wanted = int(count * RUN / max(seconds, 1e-9))
-        self._run_length = max(1, min(wanted, self._run_length * RUN_GROWTH))
+        self._run_length = max(1, min(wanted, self._run_length * RUN_GROWTH, self._longest_run))
 
     def _failed(self, error: BaseException) -> int:
         """Send what is done, and then how the item after it has failed; answer where to go on."""

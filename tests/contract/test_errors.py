@@ -462,43 +462,64 @@ def test_a_result_that_cannot_travel(mode):
     assert "attribute `lock` of Carrier" in str(error)
 
 
+#: What a reducer may raise: the last two are the failure of one value, too, and end nothing.
+REDUCERS_RAISE = [ZeroDivisionError, SystemExit, GeneratorExit]
+reducers_raise = pytest.mark.parametrize("kind", REDUCERS_RAISE)
+
+
 class BadReduce:
+    def __init__(self, kind):
+        self.kind = kind
+
     def __reduce__(self):
-        raise ZeroDivisionError("in reduce")
+        raise self.kind("in reduce")
 
 
 class BadLoad:
+    def __init__(self, kind):
+        self.kind = kind
+
     def __reduce__(self):
-        return divide, (1, 0)
+        return throw, (self.kind,)
 
 
-def divide(a, b):
-    return a / b
+def throw(kind):
+    raise kind("in load")
 
 
-def test_reducers_that_raise():
-    for items in ([BadReduce()], [0, BadReduce(), 1]):
+@reducers_raise
+def test_reducers_that_raise(kind):
+    for items in ([BadReduce(kind)], [0, BadReduce(kind), 1]):
         error = caught(type, items)
         assert type(error) is SerializationError
-        assert "ZeroDivisionError" in str(error)
+        assert kind.__name__ in str(error)
 
 
-def test_an_item_that_cannot_be_loaded():
-    error = caught(type, [1, BadLoad()])
+@reducers_raise
+def test_reducers_that_raise_in_the_worker(kind):
+    got = parallel_map(lambda x: BadReduce(kind) if x == 1 else x, range(3), on_error="return")
+    assert (got[0], got[2]) == (0, 2)
+    assert type(got[1]) is SerializationError
+    assert kind.__name__ in str(got[1])
+
+
+@reducers_raise
+def test_an_item_that_cannot_be_loaded(kind):
+    error = caught(type, [1, BadLoad(kind)])
     assert type(error) is SerializationError
     assert error.parmap_index == 1
-    assert type(error.__cause__) is ZeroDivisionError
+    assert type(error.__cause__) is kind
 
 
-def make_bad_load(x):
-    return BadLoad() if x == 1 else x
+@reducers_raise
+def test_a_result_that_cannot_be_loaded(kind):
+    def make_bad_load(x):
+        return BadLoad(kind) if x == 1 else x
 
-
-def test_a_result_that_cannot_be_loaded():
     error = caught(make_bad_load, range(3))
     assert type(error) is SerializationError
     assert error.parmap_index == 1
-    assert type(error.__cause__) is ZeroDivisionError
+    assert type(error.__cause__) is kind
     got = parallel_map(make_bad_load, range(3), on_error="return")
     assert (got[0], got[2]) == (0, 2)
     assert type(got[1]) is SerializationError
@@ -506,7 +527,7 @@ def test_a_result_that_cannot_be_loaded():
 
 class BadCall:
     def __reduce__(self):
-        return divide, (1, 0)
+        return divmod, (1, 0)
 
     def __call__(self, x):
         return x

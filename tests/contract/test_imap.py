@@ -317,6 +317,58 @@ def test_it_may_be_handed_to_another_thread():
     assert got == [n * n for n in range(100)]
 
 
+# --- several threads ----------------------------------------------------------------------------------
+
+
+def in_threads(*functions):
+    threads = [threading.Thread(target=function) for function in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+@executors
+def test_several_threads_share_an_iterator(executor):
+    results = parallel_imap(square, range(3000), chunksize=7, executor=executor)
+    got = []
+    in_threads(*[lambda: got.extend(results)] * 4)
+    assert sorted(got) == [n * n for n in range(3000)]
+
+
+@executors
+def test_closed_by_another_thread(executor):
+    """Whoever waits for a result then finds that there are no more."""
+    results = parallel_imap(nap, itertools.count(), executor=executor)
+    got = []
+    in_threads(lambda: got.extend(results), lambda: (time.sleep(0.4), results.close()))
+    assert got == [*range(len(got))]
+    assert list(results) == []
+
+
+def test_closed_by_another_thread_before_anything_is_there():
+    results = parallel_imap(sleep_long, range(4), max_workers=2)
+    got = []
+    in_threads(lambda: got.extend(results), lambda: (time.sleep(0.3), results.close()))
+    assert got == []
+
+
+def test_asked_for_a_result_by_another_thread_after_an_error():
+    results = parallel_imap(fail_at_three, range(9))
+    got = []
+
+    def take():
+        try:
+            got.extend(results)
+        except ValueError as error:
+            got.append(error)
+
+    in_threads(take, take)
+    assert sorted(one for one in got if isinstance(one, int)) == [0, 1, 2]
+    assert len(got) == 4
+
+
 def test_bad_arguments_at_the_call():
     with pytest.raises(TypeError, match="buffersize"):
         parallel_imap(square, [], buffersize="1")
@@ -434,3 +486,30 @@ def test_aclosing():
         return None
 
     assert asyncio.run(main()) == 121
+
+
+@executors
+def test_closed_by_another_task(executor):
+    async def main():
+        results = parallel_imap(nap, itertools.count(), executor=executor)
+
+        async def consume():
+            return [result async for result in results]
+
+        task = asyncio.create_task(consume())
+        await asyncio.sleep(0.4)
+        await results.aclose()
+        return await asyncio.wait_for(task, 20)
+
+    got = asyncio.run(main())
+    assert got == [*range(len(got))]
+
+
+def test_async_for_over_an_executor_starts_no_thread_of_its_own():
+    async def main():
+        names = set()
+        async for _ in parallel_imap(nap, range(3), executor="thread", max_workers=1):
+            names |= {thread.name for thread in threading.enumerate()}
+        return names
+
+    assert not [name for name in asyncio.run(main()) if name.startswith("asyncio")]

@@ -628,6 +628,26 @@ def test_submit_and_map():
         pool.submit(abs, 1)
 
 
+def test_each_task_runs_in_the_surroundings_of_its_submit(monkeypatch):
+    with Pool(1) as pool:
+        pool.submit(time.sleep, 0.2)  # so that they wait for it side by side
+        tasks = []
+        for name in ("a", "b", "b", "c"):
+            monkeypatch.setenv("PARMAP_TEST_SURROUNDINGS", name)
+            tasks.append(pool.submit(os.getenv, "PARMAP_TEST_SURROUNDINGS"))
+        assert [task.result(timeout=30) for task in tasks] == ["a", "b", "b", "c"]
+
+
+def test_a_future_whose_lock_is_lost_holds_up_no_other():
+    """Ctrl-C may hit who waits for it where `threading.Condition` has just taken the lock."""
+    with Pool(1) as pool:
+        lost = pool.submit(time.sleep, 0.2)
+        thread = threading.Thread(target=lost._condition.acquire)
+        thread.start()
+        thread.join()
+        assert pool.submit(abs, -1).result(timeout=30) == 1
+
+
 def test_map_times_out():
     with Pool(1) as pool:
         results = pool.map(sleep_at_two, [1, 2], timeout=1.0)

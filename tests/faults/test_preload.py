@@ -79,6 +79,30 @@ with parmap.Pool(2, preload=["fine", "wanted"]) as pool:
     assert run(program) == f"{said}\n{cause}\n" * 3 + "[True, True]\n"
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_without_a_server_each_worker_imports_them(method: str) -> None:
+    program = BEGIN.format(text="import os, fine; by = os.getpid()") + (
+        f"""
+open("bad.py", "w").write("raise LookupError('not today')")
+
+def is_own(name):
+    return sys.modules[name].by == os.getpid()
+
+with parmap.Pool(2, preload=["fine", "wanted"], start_method={method!r}) as pool:
+    print(parmap.parallel_map(is_own, ["wanted"] * 4, executor=pool))
+    print(ways(pool)["submit"]())
+with parmap.Pool(2, preload=["fine", "bad"], start_method={method!r}) as pool:
+    for call in ways(pool).values():
+        try:
+            print(call())
+        except parmap.WorkerStartError as error:
+            print(error, type(error.__cause__).__name__)
+"""
+    )
+    said = "the module 'bad' of preload cannot be imported: LookupError: not today LookupError\n"
+    assert run(program) == "[True, True, True, True]\n1\n" + said * 3
+
+
 def test_module_that_does_not_exist() -> None:
     program = """
         import parmap

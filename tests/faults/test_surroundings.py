@@ -688,6 +688,11 @@ def misbehave(x: int, how: str) -> int:
                 os.setsid()
             except PermissionError:
                 pass
+        elif how == "umask":
+            os.umask(0o777)
+        elif how == "replace":
+            os.close(1)
+            assert os.open(os.devnull, os.O_WRONLY) == 1
         elif how == "wakeup":
             signal.set_wakeup_fd(-1)
         elif how == "print forever":
@@ -703,7 +708,7 @@ def _chatter() -> None:
 
 HOMELY = [
     "close", "threads", "endless thread", "signals", "block", "chdir", "limit", "filters",
-    "streams", "no streams", "environment", "path", "group", "session", "wakeup", "print forever",
+    "streams", "no streams", "environment", "path", "group", "session", "wakeup", "print forever", "umask", "replace",
 ]  # fmt: skip
 
 
@@ -713,17 +718,50 @@ def test_later_calls_are_not_affected(how: str) -> None:
 
     squares = [x * x for x in range(12)]
     with Pool(1) as pool:
+        wanted = [parallel_map(state, [0], executor=pool) for _ in "12"][1]  # once it is imported
         for _ in range(2):
             assert parallel_map(partial(misbehave, how=how), range(12), executor=pool) == squares
-            assert parallel_map(state, range(2), executor=pool) == [state(0)] * 2
+            assert parallel_map(state, range(2), executor=pool) == wanted * 2
             assert pool.submit(abs, -3).result(20) == 3
 
 
-def state(_x: int) -> tuple[str, int, int]:
+def state(_x: int) -> dict[str, object]:
+    """What an item finds."""
     import sys
     import warnings
 
-    return os.getcwd(), sys.getrecursionlimit(), len(warnings.filters), os.environ.get("PATH")
+    handlers = {number: signal.getsignal(number) for number in range(1, 32)}
+    return {
+        "directory": os.getcwd(),
+        "recursion": sys.getrecursionlimit(),
+        "filters": len(warnings.filters),
+        "path": sys.path[:],
+        "environment": dict(os.environ),
+        "ignored": [number for number, how in handlers.items() if how == signal.SIG_IGN],
+        "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
+        "umask": [os.umask(0o022), os.umask(0o022)][0],
+        "open": [os.path.exists(f"/proc/self/fd/{fd}") for fd in range(3)],
+        "streams": [type(stream).__name__ for stream in (sys.stdout, sys.stderr)],
+    }
+
+
+@pytest.mark.parametrize("how", [how for how in HOMELY if how not in ("environment", "path")])
+def test_later_items_are_not_affected(how: str) -> None:
+    from functools import partial
+
+    with Pool(1) as pool:
+        wanted = [parallel_map(state, [0], executor=pool) for _ in "12"][1][0]
+        for _ in range(2):
+            func = partial(find_and_misbehave, how=how)
+            found = parallel_map(func, range(12), executor=pool, chunksize=12)
+            assert found == [wanted] * 12
+
+
+def find_and_misbehave(x: int, how: str) -> dict[str, object]:
+    time.sleep(0.001)  # items that are shorter are looked after a few at a time
+    found = state(x)
+    misbehave(x, how)
+    return found
 
 
 @pytest.mark.parametrize("end", ["exits", "comes back", "stays"])

@@ -1,0 +1,173 @@
+"""Ctrl-C between any two lines of ours: the call ends, the next one is right, and nothing is left.
+
+A trace function raises `KeyboardInterrupt` before the n-th line of the package that the caller runs, for
+one n after the other. The interpreter itself raises it at fewer places; above all not where a `with`
+block ends and its lock is still held, or where a `try` has not quite begun: so these lines are left out,
+and what runs while signals are blocked.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from .harness import FULL, run
+
+HARNESS = """
+import gc, linecache, os, sys, threading, time
+import parmap
+from parmap import _launch
+
+undisturbed = _launch.undisturbed.__code__
+
+class Interrupt:
+    def __init__(self, at):
+        self.left, self.where = at, ""
+
+    def __call__(self, frame, event, argument):
+        if frame.f_code.co_filename.startswith(os.path.dirname(parmap.__file__)):
+            return self.line
+
+    def line(self, frame, event, argument):
+        if event == "line" and not self.is_left_out(frame):
+            self.left -= 1
+            if self.left == 0:
+                self.where = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return self.line
+
+    def is_left_out(self, frame):
+        above = frame
+        while above is not None and above.f_code is not undisturbed:
+            above = above.f_back
+        if above is not None:
+            return True
+        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+        return line.lstrip().startswith(("with ", "try:", "finally:", "except"))
+
+def interrupted(call, at):
+    "Where the call was interrupted; empty if it has ended before."
+    interrupt = Interrupt(at)
+    sys.settrace(interrupt)
+    try:
+        call()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(None)
+    return interrupt.where
+
+def counted():
+    "Children, descriptors and threads."
+    children = open(f"/proc/self/task/{os.getpid()}/children").read().split()
+    return len(children), len(os.listdir("/proc/self/fd")), threading.active_count()
+"""
+
+#: What is interrupted, and what must be right after it.
+CALLS = {
+    "map": """
+def call():
+    parmap.parallel_map(abs, range(20), max_workers=2, chunksize=3)
+""",
+    "first call": """
+def call():
+    parmap.shutdown()
+    parmap.parallel_map(abs, range(4), max_workers=2, chunksize=2)
+""",
+    "failing": """
+def call():
+    try:
+        parmap.parallel_map((5).__truediv__, [3, 2, 0, 1], max_workers=2, chunksize=1)
+    except ZeroDivisionError:
+        pass
+""",
+    "late": """
+def call():
+    try:
+        parmap.parallel_map(time.sleep, [60, 0, 60], max_workers=2, timeout=0.02)
+    except parmap.CallTimeout:
+        pass
+""",
+    "lazy": """
+def call():
+    for x in parmap.parallel_imap(abs, range(100), max_workers=2, chunksize=3):
+        if x == 50:
+            break
+""",
+    "death": """
+def call():
+    got = parmap.parallel_map(os._exit, [3], max_workers=2, on_error="return")
+    assert isinstance(got[0], parmap.WorkerDied)
+""",
+    "pool": """
+def call():
+    with parmap.Pool(2) as pool:
+        pool.submit(abs, -1).result()
+        parmap.parallel_map(abs, range(4), executor=pool)
+""",
+    "processes": """
+def call():
+    parmap.spawn_each(abs, range(3))
+""",
+    "large": """
+data = bytearray(1 << 21)
+def call():
+    parmap.parallel_map(len, [data] * 4, max_workers=2)
+""",
+}
+
+
+#: All that there was before must be all that there is: threads and processes may still be ending.
+NOTHING_LEFT = """
+parmap.shutdown()
+until = time.monotonic() + 20
+while (now := counted()) > before and time.monotonic() < until:
+    time.sleep(0.01)
+    gc.collect()  # the traceback of an interrupt refers to what it has hit
+assert now <= before, (now, before)
+"""
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_between_any_two_lines(name: str) -> None:
+    program = f"""{HARNESS}{CALLS[name]}
+before = counted()
+call()
+step, most = {(1, 10**6) if FULL else (37, 120)}
+at = 1
+while at < most * step:
+    where = interrupted(call, at)
+    if not where:
+        break
+    print(at, where, flush=True)  # for whoever reads of a failure
+    assert parmap.parallel_map(abs, [-1, -2], max_workers=2, timeout=20) == [1, 2]
+    at += step
+{NOTHING_LEFT}"""
+    run(program, quiet=False, seconds=600 if FULL else 50)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_at_any_moment(name: str) -> None:
+    program = f"""{HARNESS}{CALLS[name]}
+import random, signal
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+before = counted()
+call()
+began = time.perf_counter()
+call()
+took = time.perf_counter() - began
+signal.signal(signal.SIGALRM, interrupt)
+for seed in range({3000 if FULL else 60}):
+    print(seed, flush=True)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.Random(seed).uniform(1e-6, 1.2 * took))
+        call()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        pass
+    assert parmap.parallel_map(abs, [-1, -2], max_workers=2, timeout=20) == [1, 2]
+{NOTHING_LEFT}"""
+    run(program, quiet=False, seconds=600 if FULL else 50)
