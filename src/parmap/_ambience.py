@@ -10,8 +10,11 @@ import os
 import sys
 import warnings
 
+from ._environ import variables
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 #: Whether this process is a worker, in which calls are serial by default.
@@ -31,25 +34,31 @@ _THREADS = (
 
 
 def gather() -> dict[str, Any]:
-    """The caller's surroundings now, as built-in types and warning filters."""
-    entries: list[Any] = sys.path  # whatever somebody has put there
-    found: dict[str, Any] = {
+    """The surroundings now, as built-in types and warning filters."""
+    return {
         "directory": _directory(),
-        "path": [entry for entry in entries if isinstance(entry, str)],
-        "environment": _environment(),
+        "path": [entry for entry in _path() if isinstance(entry, str)],
+        "environment": dict(variables()),
         "filters": list(warnings.filters),
         "recursion": sys.getrecursionlimit(),
         "digits": sys.get_int_max_str_digits(),
+        "decimal": _decimal(),
+        "process": _process(),
     }
-    if "decimal" in sys.modules:
-        # `__reduce__` holds everything that a context is made of, in built-in types.
-        found["decimal"] = sys.modules["decimal"].getcontext().__reduce__()[1]
-    if "multiprocessing.process" in sys.modules:
-        process = sys.modules["multiprocessing.process"].current_process()
-        found["process"] = process.name, os.getpid(), bytes(process.authkey)
-    else:
-        found["process"] = "MainProcess", os.getpid(), None
-    return found
+
+
+def is_same(found: Mapping[str, Any]) -> bool:
+    """Whether the surroundings still are those: to look takes half as long as to gather them."""
+    return (
+        sys.getrecursionlimit() == found["recursion"]
+        and sys.get_int_max_str_digits() == found["digits"]
+        and warnings.filters == found["filters"]
+        and _path() == found["path"]
+        and variables() == found["environment"]
+        and _directory() == found["directory"]
+        and _decimal() == found["decimal"]
+        and _process() == found["process"]
+    )
 
 
 def _directory() -> str | None:
@@ -59,10 +68,22 @@ def _directory() -> str | None:
         return None  # it has been deleted: the workers stay where they are
 
 
-def _environment() -> dict[Any, Any]:
-    # What lies under `os.environ`, if it is there: to decode all variables takes 90 µs, a third of a call.
-    raw: dict[Any, Any] | None = getattr(os.environ, "_data", None)
-    return dict(raw) if isinstance(raw, dict) else dict(os.environ)
+def _path() -> list[Any]:
+    return sys.path  # with whatever somebody has put there
+
+
+def _decimal() -> tuple[Any, ...] | None:
+    decimal = sys.modules.get("decimal")
+    # `__reduce__` holds everything that a context is made of, in built-in types.
+    return None if decimal is None else decimal.getcontext().__reduce__()[1]
+
+
+def _process() -> tuple[str, int, bytes | None]:
+    process = sys.modules.get("multiprocessing.process")
+    if process is None:
+        return "MainProcess", os.getpid(), None
+    current = process.current_process()
+    return current.name, os.getpid(), bytes(current.authkey)
 
 
 def thread_caps(share: int) -> dict[str, str]:
@@ -138,10 +159,9 @@ def is_disturbed() -> bool:
 def enforce() -> None:
     """Undo what functions have changed since."""
     global _calm  # noqa: PLW0603 -- one process, one surroundings
-    now = gather()
-    if now == _calm:
+    if _calm and is_same(_calm):
         return
-    now["environment"] = dict(os.environ)
+    now = _current()
     changed = {key for key, value in _wanted.items() if key in now and now[key] != value}
     done = True
     if "directory" in changed and _wanted["directory"] is not None:
@@ -158,7 +178,7 @@ def enforce() -> None:
         sys.setrecursionlimit(_wanted["recursion"])
     if "digits" in changed:
         sys.set_int_max_str_digits(_wanted["digits"])
-    if "decimal" in _wanted and now.get("decimal") != _wanted["decimal"]:
+    if "decimal" in changed and _wanted["decimal"] is not None:
         import decimal
 
         decimal.setcontext(decimal.Context(*_wanted["decimal"]))

@@ -26,6 +26,10 @@ _GATHER = 16 if not hasattr(os, "sysconf") else max(16, min(os.sysconf("SC_IOV_M
 #: Descriptors that one `recvmsg` makes room for. Each frame carries at most one.
 _FDS = 64
 
+#: Bytes up to which a frame is put together before it is sent: to copy them takes less time than to send
+#: them part by part.
+_SMALL = 1 << 14
+
 #: Seconds until another try, where others have to do something first.
 _NAP = 0.001
 
@@ -38,6 +42,7 @@ SPIN = 0.0002 if hasattr(os, "sched_yield") else 0.0
 _CROWDED = 0.00003
 
 _CAN_PASS_FDS = hasattr(_socket.socket, "sendmsg") and hasattr(_socket, "SCM_RIGHTS")
+_ROOM = _socket.CMSG_SPACE(4 * _FDS) if _CAN_PASS_FDS else 0
 
 
 class Closed(Exception):
@@ -60,11 +65,21 @@ def look_again(poller: select.poll, seconds: float) -> list[tuple[int, int]]:
 class Channel:
     """Sends and receives frames."""
 
-    __slots__ = ("_borrower", "_decoder", "_fds", "_outgoing", "lender", "queued", "sock")
+    __slots__ = (
+        "_borrower",
+        "_decoder",
+        "_fds",
+        "_outgoing",
+        "lender",
+        "queued",
+        "received",
+        "sock",
+    )
 
     def __init__(self, sock: _socket.socket) -> None:
         self.sock = sock
         self.queued = 0  # bytes put up for sending so far
+        self.received = 0
         self._decoder = Decoder()
         self._outgoing: list[tuple[list[memoryview], Segment | None]] = []
         self.lender = Lender()
@@ -85,16 +100,28 @@ class Channel:
     def queue(
         self, kind: int, parts: Sequence[bytes | memoryview], shared: Shared | None = None
     ) -> None:
-        """Put a frame at the end of what is to be sent; its large parts may be in shared memory."""
-        views = [memoryview(part).cast("B") for part in parts]
-        lengths = [view.nbytes for view in views]
-        self.queued += sum(lengths)
-        large = [view for view in views if view.nbytes >= _memory.BESIDE]
-        segment: Segment | None = None
+        """Put a frame at the end of what is to be sent; its large parts may be in shared memory.
+
+        The parts are bytes, or views of bytes.
+        """
+        lengths = [len(part) for part in parts]
+        size = sum(lengths)
+        self.queued += size
         freed = self._borrower.freed()
         if freed:
             numbers = Struct(f"<{len(freed)}Q").pack(*freed)
             self._outgoing.append(([memoryview(head(FREED, [len(numbers)]) + numbers)], None))
+        if size <= _SMALL:
+            whole = memoryview(b"".join((head(kind, lengths), *parts)))
+            self._outgoing.append(([whole], None))
+        else:
+            self._queue_large(kind, [memoryview(part) for part in parts], lengths, shared)
+
+    def _queue_large(
+        self, kind: int, views: list[memoryview], lengths: list[int], shared: Shared | None
+    ) -> None:
+        large = [view for view in views if view.nbytes >= _memory.BESIDE]
+        segment: Segment | None = None
         if large and _CAN_PASS_FDS:
             try:
                 if shared is None:
@@ -156,6 +183,8 @@ class Channel:
             rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, Struct("i").pack(segment.fd))]
             sent = self.sock.sendmsg(views[:_GATHER], rights)
             self._outgoing[0] = views, None
+        elif len(self._outgoing) == 1 and len(views) == 1:
+            sent = self.sock.send(views[0])
         else:
             batch: list[memoryview] = []
             for views, segment in self._outgoing:
@@ -187,9 +216,7 @@ class Channel:
         space = self._decoder.space()
         try:
             if _CAN_PASS_FDS:
-                count, extra, flags, _ = self.sock.recvmsg_into(
-                    [space], _socket.CMSG_SPACE(4 * _FDS)
-                )
+                count, extra, flags, _ = self.sock.recvmsg_into([space], _ROOM)
                 for level, kind, data in extra:
                     if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
                         self._fds.extend(
@@ -210,10 +237,12 @@ class Channel:
             raise WireError(msg) from error
         if count == 0:
             raise Closed
+        self.received += count
         frames = self._decoder.put(count)
         freed = False
         for frame in frames:
             if frame.beside:
+                self.received += sum(frame.beside)
                 self._fill_in(frame)
             freed = freed or frame.kind == FREED
         return self._without_freed(frames) if freed else frames

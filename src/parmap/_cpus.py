@@ -12,6 +12,7 @@ import sys
 from time import monotonic
 
 from . import _cgroups
+from ._environ import variable
 
 #: Seconds for which a quota that was read is believed. Reading takes about 0.1 ms, more where many
 #: file systems are mounted: a warm call would feel it. A new quota is noticed this late at most.
@@ -63,7 +64,7 @@ def _asked_for() -> int | None:
     """The count that the user set for this interpreter, where that is a number of at least 1."""
     asked = sys._xoptions.get("cpu_count")  # pyright: ignore[reportPrivateUsage] -- documented
     if asked is None and not sys.flags.ignore_environment:
-        asked = os.environ.get("PYTHON_CPU_COUNT")
+        asked = variable("PYTHON_CPU_COUNT")
     # An option without a value is True. "default" means "as if not set": it hides the variable.
     return _whole(asked) or None if isinstance(asked, str) else None
 

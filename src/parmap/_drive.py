@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from ._intake import Intake
     from ._plan._call import Rules
-    from ._plan._vocabulary import Event, Turn
+    from ._plan._vocabulary import Command, Event, Turn
     from ._progress import Progress
 
 #: Places of delivered results that are let go of together.
@@ -168,17 +168,21 @@ class Drive:
 
     def settle(self) -> None:
         """Feed the plan and perform what it answers, until there is nothing more to do now."""
-        if not self.plan.story:
-            self._events.insert(0, Tick(time.monotonic()))
+        plan, events = self.plan, self._events
+        if not plan.story:
+            self._perform(plan.begin())
         while True:
-            while self._events:
-                for command in self.plan.handle(self._events.pop(0)):
-                    getattr(self, PERFORM[type(command)])(command)
-            if self.verdict is not None or time.monotonic() < self.plan.deadline:
+            while events:
+                self._perform(plan.handle(events.pop(0)))
+            if self.verdict is not None or time.monotonic() < plan.deadline:
                 break
-            self.feed(Tick(time.monotonic()))
+            events.append(Tick(time.monotonic()))
         if self._progress is not None:
             self._progress.update(self.plan.done)
+
+    def _perform(self, commands: Sequence[Command]) -> None:
+        for command in commands:
+            getattr(self, PERFORM[type(command)])(command)
 
     def run(self) -> None:
         """Do all of it."""

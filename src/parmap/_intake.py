@@ -51,7 +51,7 @@ class Intake:
         self._strict = strict
         self._packing = packing  # else items stay as they are: nothing leaves this process
         self._lazy = lazy  # the caller goes on meanwhile, and may change what has been read
-        self._bulk = not self._star and all(type(one) in _CONTAINERS for one in iterables)
+        self._bulk = not self._star and _CONTAINERS.issuperset(map(type, iterables))
         only: Any = None if self._several or self._star else iterables[0]
         self._slices = only if type(only) in (list, range) else None
         #: How many items may be read at once though fewer are wanted, since to read them costs nothing.
@@ -196,6 +196,6 @@ class Intake:
 def _length(iterables: Sequence[Iterable[Any]]) -> int | None:
     """How many items there will be, where all inputs say."""
     try:
-        return min(len(one) for one in iterables)  # type: ignore[arg-type]
+        return min(map(len, iterables))  # type: ignore[arg-type]
     except Exception:
         return None

@@ -42,14 +42,14 @@ class Task:
         self.halts = halts  # after a failure, what is above it is not to be run
         self.star = star  # an item is a tuple of arguments
         self.timed = timed  # the worker is to say since when it is at an item
-        if share and any(len(part) >= _memory.BESIDE for part in parts):
+        if share and max(map(len, parts)) >= _memory.BESIDE:
             try:
                 self.shared = _segments.share(parts)
             except OSError:  # no room: each worker gets a copy of its own, by the stream if need be
                 parts = self.parts = [bytes(part) for part in parts]
         if self.shared is not None:
             self.parts, self.key = self.shared.parts, self.shared.key
-        elif sum(len(part) for part in parts) <= _COMPARED:
+        elif sum(map(len, parts)) <= _COMPARED:
             self.key = b"".join(parts)
         else:
             self.key = _byvalue.digest(parts)
@@ -109,7 +109,9 @@ class Link:
         # Key to number, oldest first; and what keeps their shared memory alive.
         self._functions: dict[bytes, tuple[int, Shared | None]] = {}
         self._numbers = 0
-        self._call = 0  # the number of the function at hand
+        self._function = 0  # the number of the function at hand
+        self._current: tuple[Any, ...] | None = None  # what the worker was told of the call at hand
+        self._call = 0  # how many calls it has been used by
         self._ordinal = 0  # of the next item
         self._owed: list[
             tuple[int, int, int]
@@ -128,7 +130,16 @@ class Link:
         self.flush()
 
     def begin(self, task: Task, ambience: tuple[int, bytes]) -> None:
-        """Send a call's function, if the worker has not got it, and surroundings, if they differ."""
+        """Let the items that follow be those of a call.
+
+        Its function is sent if the worker has not got it, its surroundings if they differ; nothing if it
+        is as the call before.
+        """
+        self._call += 1
+        current = task.key, task.halts, task.star, task.timed
+        if current == self._current and self.ambience == ambience[0]:
+            return
+        self._current = current
         number, _ = self._functions.pop(task.key, (None, None))
         forget = None
         parts: list[Any] = []
@@ -139,7 +150,7 @@ class Link:
             if len(self._functions) >= FUNCTIONS:
                 forget, _ = self._functions.pop(next(iter(self._functions)))
         self._functions[task.key] = number, task.shared
-        self._call = number
+        self._function = number
         news = b""
         if self.ambience != ambience[0]:
             self.ambience, news = ambience
@@ -147,16 +158,16 @@ class Link:
         self.channel.queue(_wire.CALL, [head, news, *parts], task.shared)
 
     def send(self, first: int, values: Sequence[Any], kinds: Collection[type]) -> None:
-        """Send the items from index `first` on, among which are these types."""
+        """Put up the items from index `first` on, among which are these types, for sending."""
         parcels, parts = _codec.bundle(values, kinds)
-        head = _codec.pack_plain((self._ordinal, first, len(values), parcels))
-        self._owed.append((self._ordinal, first, len(values)))
-        self._ordinal += len(values)
-        self._unheard += len(values)
+        count = len(values)
+        head = _codec.pack_plain((self._call, self._ordinal, first, count, parcels))
+        self._owed.append((self._ordinal, first, count))
+        self._ordinal += count
+        self._unheard += count
         if self.tasks_left is not None:
-            self.tasks_left -= len(values)
+            self.tasks_left -= count
         self.channel.queue(_wire.ITEMS, [head, *parts])
-        self.flush()
 
     def flush(self) -> None:
         """Send what can be sent; what the worker's end means is seen when reading."""
@@ -249,7 +260,7 @@ class Link:
     def _news_of(self, frames: list[_wire.Frame]) -> list[News]:
         news: list[News] = []
         for frame in frames:
-            parts = [part for part in frame.parts if part is not None]
+            parts: Any = frame.parts  # all there, as they come from a channel
             if frame.kind in (_wire.RESULTS, _wire.FAILED, _wire.DROPPED):
                 news += self._of_items(frame.kind, parts)
             else:
@@ -287,10 +298,11 @@ class Link:
             payload = _codec.unpack(parts[:1]), bytes(parts[1])
         elif kind == _wire.CALL_FAILED:
             failed = _codec.unpack(parts[:1])
+            self._current = None
             kept = {key: held for key, held in self._functions.items() if held[0] != failed}
             self._functions = kept
             payload = parts[1]
-            if failed != self._call:
+            if failed != self._function:
                 return []  # late news of a call that has ended
         return [News(kind, payload=payload)]
 

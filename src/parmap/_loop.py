@@ -273,8 +273,11 @@ class ProcessDrive(Drive):
 
     def _hear(self, worker: int) -> None:
         link = self._links[worker]
+        before = link.channel.received
         try:
-            for news in link.hear():
+            heard = link.hear()
+            self.spent.received += link.channel.received - before
+            for news in heard:
                 if news.kind in HEARD:
                     HEARD[news.kind](self, worker, news)
         except Closed:
@@ -306,7 +309,6 @@ class ProcessDrive(Drive):
 
     def _heard_results(self, worker: int, news: News) -> None:
         parcels, parts = news.payload
-        self.spent.received += sum(len(part) for part in parts)
         values, broken = understand(_codec.load, parcels, parts)
         if len(values) != news.stop - news.first:
             msg = "a worker has reported what it did not hold"
@@ -411,11 +413,12 @@ class ProcessDrive(Drive):
 
     def _calm_down(self) -> None:
         """Take back what has not begun, and give what runs a moment to end."""
-        for link in self._links.values():
+        busy = [link for link in self._links.values() if not link.idle]
+        for link in busy:
             link.flush()  # a worker that was sent no item may not even have been sent the call
             link.take_back(leave_one=False)
         until = time.monotonic() + MERCY
-        while any(not link.idle for link in self._links.values()):
+        while busy and any(not link.idle for link in self._links.values()):
             left = until - time.monotonic()
             if left <= 0:
                 return

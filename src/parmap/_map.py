@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from . import _calls
 from ._choice import Call, check_executor, defaults
-from ._errors import WorkerDied
 from ._lazy import ParallelIterator
-from ._options import MapOptions, check_callable, check_count, check_iterable
+from ._options import RETRY_ON, MapOptions, check_callable, check_count, check_iterable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ def parallel_map(
     timeout: float | None = None,
     item_timeout: float | None = None,
     retries: int = 0,
-    retry_on: tuple[type[BaseException], ...] = (WorkerDied,),
+    retry_on: tuple[type[BaseException], ...] = RETRY_ON,
     on_error: Literal["raise", "return"] = "raise",
     strict: bool = False,
     progress: ProgressOption = False,
@@ -216,7 +215,7 @@ def parallel_starmap(
     timeout: float | None = None,
     item_timeout: float | None = None,
     retries: int = 0,
-    retry_on: tuple[type[BaseException], ...] = (WorkerDied,),
+    retry_on: tuple[type[BaseException], ...] = RETRY_ON,
     on_error: Literal["raise", "return"] = "raise",
     strict: bool = False,
     progress: ProgressOption = False,
@@ -321,7 +320,7 @@ def parallel_imap(
     chunksize: int | None = None,
     item_timeout: float | None = None,
     retries: int = 0,
-    retry_on: tuple[type[BaseException], ...] = (WorkerDied,),
+    retry_on: tuple[type[BaseException], ...] = RETRY_ON,
     on_error: Literal["raise", "return"] = "raise",
     strict: bool = False,
     progress: ProgressOption = False,

@@ -47,7 +47,9 @@ def _look_for_more() -> None:
             _seen.add(name)
             module = sys.modules.get(name)
             spec = module.__dict__.get("__spec__") if type(module) is type(sys) else None
-            if spec is not None and not _is_installed(getattr(spec, "origin", None)):
+            if spec is None or name.startswith(_OURS):
+                continue
+            if not _is_installed(getattr(spec, "origin", None)):
                 _own.append((name, module, spec))
                 _generation += name in _gone
 
@@ -71,6 +73,8 @@ def abandon() -> None:
     global _lock  # noqa: PLW0603
     _lock = _thread.allocate_lock()
 
+
+_OURS = f"{__package__}."  # reloading these is nobody's business but ours
 
 #: The standard library's directory, in which packages are installed in most layouts.
 _LIBRARY = os.path.dirname(os.__file__) + os.sep

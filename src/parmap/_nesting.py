@@ -22,6 +22,9 @@ of_thread: dict[int, tuple[str, ...]] = {}
 #: What a worker runs: in one that was forked, what is below it on the stack is its parent's.
 bottom: CodeType | None = None
 
+#: The locks of modules that are being imported, in whatever thread; None where there is no such table.
+_imports = getattr(sys.modules["_frozen_importlib"], "_module_locks", None)
+
 _finds = sys.modules["_frozen_importlib"]._find_and_load.__code__
 
 
@@ -46,6 +49,8 @@ def lineage() -> tuple[str, ...]:
 
 
 def _within_an_import() -> bool:
+    if _imports is not None and not _imports:
+        return False  # nobody is: a stack may be deep
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code is not bottom:
         if frame.f_code is _finds:

@@ -12,6 +12,7 @@ import os
 from _collections_abc import Mapping, Sequence
 from _operator import index
 
+from ._environ import variable
 from ._errors import WorkerDied
 
 TYPE_CHECKING = False
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
 EXECUTORS = ("process", "thread", "interpreter", "serial")
 START_METHODS = ("forkserver", "spawn", "fork")
+
+#: What is retried where nothing else is said.
+RETRY_ON: tuple[type[BaseException], ...] = (WorkerDied,)
+
+RAISE = "raise"  # what `on_error` is unless it is said otherwise
 
 #: How much of a value a message shows: enough to recognise it, and the message stays on a line.
 SHOWN = 60
@@ -70,27 +76,35 @@ class MapOptions:
         timeout: object = None,
         item_timeout: object = None,
         retries: object = 0,
-        retry_on: object = (WorkerDied,),
-        on_error: object = "raise",
+        retry_on: object = RETRY_ON,
+        on_error: object = RAISE,
         strict: object = False,
         ordered: object = True,
         progress: object = False,
         executor: object = None,
     ) -> MapOptions:
         """The options as they were given, all checked but `executor`."""
+        # Most options are left alone in most calls, and to check all of them takes as long as to plan one.
         self = cls()
-        self.max_workers = check_count("max_workers", max_workers)
-        self.chunksize = check_count("chunksize", chunksize)
-        self.buffersize = check_count("buffersize", buffersize)
-        self.timeout = check_seconds("timeout", timeout)
-        self.item_timeout = check_seconds("item_timeout", item_timeout)
+        self.max_workers = None if max_workers is None else check_count("max_workers", max_workers)
+        self.chunksize = None if chunksize is None else check_count("chunksize", chunksize)
+        self.buffersize = None if buffersize is None else check_count("buffersize", buffersize)
+        self.timeout = None if timeout is None else check_seconds("timeout", timeout)
+        self.item_timeout = (
+            None if item_timeout is None else check_seconds("item_timeout", item_timeout)
+        )
         self.retries = check_count("retries", retries, least=0, optional=False) or 0
-        self.retry_on = check_exception_types("retry_on", retry_on)
-        returned = check_choice("on_error", on_error, ("raise", "return")) == "return"
+        self.retry_on = (
+            RETRY_ON if retry_on is RETRY_ON else check_exception_types("retry_on", retry_on)
+        )
+        returned = (
+            on_error is not RAISE
+            and check_choice("on_error", on_error, (RAISE, "return")) == "return"
+        )
         self.on_error = "return" if returned else "raise"
-        self.strict = check_flag("strict", strict)
-        self.ordered = check_flag("ordered", ordered)
-        self.progress = check_progress(progress)
+        self.strict = strict is not False and check_flag("strict", strict)
+        self.ordered = ordered is True or check_flag("ordered", ordered)
+        self.progress = False if progress is False else check_progress(progress)
         self.executor = executor
         return self
 
@@ -105,7 +119,7 @@ def check_callable(name: str, value: Any) -> Callable[..., Any]:
 
 def check_iterable(name: str, value: Any) -> Iterable[Any]:
     """Anything that `iter` takes, as far as its type tells: `iter` itself may begin to read."""
-    if not _has_method(value, "__iter__", "__getitem__"):
+    if type(value) not in (list, range) and not _has_method(value, "__iter__", "__getitem__"):
         _wrong_type(name, "iterable", value)
     iterable: Iterable[Any] = value
     return iterable
@@ -113,8 +127,8 @@ def check_iterable(name: str, value: Any) -> Iterable[Any]:
 
 def check_count(name: str, value: Any, *, least: int = 1, optional: bool = True) -> int | None:
     """A whole number of at least `least`, NumPy's too; None where it is `optional`."""
-    if value is None and optional:
-        return None
+    if (value is None and optional) or (type(value) is int and value >= least):
+        return value  # type: ignore[no-any-return]
     takes = f"a whole number of at least {least}" + (" or None" if optional else "")
     if value is None or _is_bool(value):
         _wrong_type(name, takes, value)
@@ -250,7 +264,7 @@ def check_arguments_tuple(name: str, value: Any) -> tuple[Any, ...]:
 
 def env_max_workers() -> int | None:
     """What `PARMAP_MAX_WORKERS` says; None where it is unset or empty."""
-    text = os.environ.get("PARMAP_MAX_WORKERS", "").strip()
+    text = variable("PARMAP_MAX_WORKERS")
     if not text:
         return None
     takes = "a whole number of at least 1"
@@ -265,7 +279,7 @@ def env_max_workers() -> int | None:
 
 def env_executor() -> str | None:
     """What `PARMAP_EXECUTOR` says; None where it is unset or empty."""
-    text = os.environ.get("PARMAP_EXECUTOR", "").strip()
+    text = variable("PARMAP_EXECUTOR")
     return (
         check_choice("the environment variable PARMAP_EXECUTOR", text, EXECUTORS) if text else None
     )
@@ -273,7 +287,7 @@ def env_executor() -> str | None:
 
 def env_debug() -> bool:
     """Whether `PARMAP_DEBUG` is 1."""
-    return os.environ.get("PARMAP_DEBUG", "").strip() == "1"
+    return variable("PARMAP_DEBUG") == "1"
 
 
 def _wrong_type(name: str, takes: str, value: object, where: str = "") -> NoReturn:

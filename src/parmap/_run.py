@@ -62,8 +62,8 @@ def make_drive(call: Call) -> Drive:
     drive: Drive
     if stock is not None:
         assert task is not None
-        size = stock.limit or available_cpus()
-        rules = _rules(call, min(options.max_workers or size, stock.limit or 1 << 30))
+        most = stock.limit or options.max_workers or available_cpus()
+        rules = _rules(call, min(options.max_workers or most, most))
         rules.known = _costs.get(task.key)
         drive = ProcessDrive(stock, task, rules, intake, **common)
     else:

@@ -123,7 +123,7 @@ class Stock:
 
     def warm_up(self) -> None:
         """Start the clean server, if there is one and it does not run, without waiting for it."""
-        if self.kind.served:
+        if self.kind.served and not self._idle:
             try:
                 self._clean_server()
             except OSError:
@@ -481,10 +481,10 @@ _versions = count(1)  # two threads never give the same number to what differs
 def ambience() -> tuple[int, bytes]:
     """The caller's surroundings now, packed, with a number that changes when they do."""
     global _last  # noqa: PLW0603 -- compared with the last call's, whichever thread made it
-    found = _ambience.gather()
-    found["ancestors"] = _nesting.lineage()
     last = _last
-    if found != last[1]:
+    ancestors = _nesting.lineage()
+    if not last[1] or last[1]["ancestors"] != ancestors or not _ambience.is_same(last[1]):
+        found = {**_ambience.gather(), "ancestors": ancestors}
         last = _last = (next(_versions), found, _packed(found))
     return last[0], last[2]
 

@@ -40,6 +40,10 @@ MAGIC = 0xA7
 ELSEWHERE = 1 << 63
 
 _HEAD = Struct("<BBxxI")
+#: Nearly all frames have few parts: to make a `Struct` takes longer than to use it.
+_FEW = 10
+_HEADS = tuple(Struct(f"<BBxxI{count}Q") for count in range(_FEW))
+_LENGTHS = tuple(Struct(f"<{count}Q") for count in range(_FEW))
 _MOST_PARTS = 1 << 24
 _LONGEST = 1 << 46  # more than any machine has: such a length is no length of ours
 
@@ -65,13 +69,14 @@ class Frame:
 def head(kind: int, lengths: Sequence[int]) -> bytes:
     """What precedes the parts of a frame; lengths may carry `ELSEWHERE`."""
     count = len(lengths)
-    return _HEAD.pack(MAGIC, kind, count) + Struct(f"<{count}Q").pack(*lengths)
+    form = _HEADS[count] if count < _FEW else Struct(f"<BBxxI{count}Q")
+    return form.pack(MAGIC, kind, count, *lengths)
 
 
 class Decoder:
     """Puts frames together. Write received bytes into `space()`, then say how many with `put()`."""
 
-    __slots__ = ("_body", "_filled", "_kind", "_lengths", "_pending", "_scratch")
+    __slots__ = ("_body", "_filled", "_kind", "_lengths", "_pending", "_scratch", "_size")
 
     def __init__(self) -> None:
         self._scratch = memoryview(bytearray(SCRATCH))
@@ -80,6 +85,7 @@ class Decoder:
         self._filled = 0
         self._kind = 0
         self._lengths: tuple[int, ...] = ()
+        self._size = 0  # of all parts that are in the stream
 
     def space(self) -> memoryview:
         """Where the next bytes are to be put."""
@@ -98,26 +104,26 @@ class Decoder:
                 return []
             body, self._body = self._body, None
             return [_cut(self._kind, self._lengths, body)]
-        data = self._pending + bytes(self._scratch[:count])
+        data = bytes(self._scratch[:count])
+        if self._pending:
+            data = self._pending + data
+        view = memoryview(data)
         frames: list[Frame] = []
         at = 0
         while len(data) - at >= _HEAD.size:
             after = self._parse_head(data, at)
             if after is None:
                 break
-            size = sum(length for length in self._lengths if length < ELSEWHERE)
-            if size > _LONGEST:
-                msg = f"not a frame: {size} bytes"
-                raise WireError(msg)
-            if len(data) - after < size:
-                if size > SCRATCH:
-                    self._body = memoryview(bytearray(size))
+            end = after + self._size
+            if end > len(data):
+                if self._size > SCRATCH:
+                    self._body = memoryview(bytearray(self._size))
                     self._filled = len(data) - after
-                    self._body[: self._filled] = data[after:]
+                    self._body[: self._filled] = view[after:]
                     at = len(data)
                 break
-            at = after + size
-            frames.append(_cut(self._kind, self._lengths, memoryview(data)[after:at]))
+            at = end
+            frames.append(_cut(self._kind, self._lengths, view[after:end]))
         self._pending = data[at:]
         return frames
 
@@ -131,12 +137,22 @@ class Decoder:
         at += _HEAD.size
         if len(data) - at < 8 * count:
             return None
+        form = _LENGTHS[count] if count < _FEW else Struct(f"<{count}Q")
         self._kind = kind
-        self._lengths = Struct(f"<{count}Q").unpack_from(data, at)
-        if any(length & ~ELSEWHERE > _LONGEST for length in self._lengths):
-            msg = f"not a frame: a part of {max(self._lengths)} bytes"
-            raise WireError(msg)
+        self._lengths = form.unpack_from(data, at)
+        self._size = sum(self._lengths)
+        if self._size > _LONGEST:
+            self._size = _size_in_stream(self._lengths)
         return at + 8 * count
+
+
+def _size_in_stream(lengths: Sequence[int]) -> int:
+    """The size of those parts that do not travel beside the stream."""
+    size = sum(length for length in lengths if length < ELSEWHERE)
+    if size > _LONGEST or any(length & ~ELSEWHERE > _LONGEST for length in lengths):
+        msg = f"not a frame: parts of {size} bytes and more"
+        raise WireError(msg)
+    return size
 
 
 def _cut(kind: int, lengths: Sequence[int], body: memoryview) -> Frame:

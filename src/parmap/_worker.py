@@ -165,6 +165,7 @@ class Worker:
         self._streams: list[io.TextIOWrapper] = []
         self._premises: Premises
         # The call at hand.
+        self._number = 0
         self._call: Callable[[Any], Any] | None = None
         self._halts = False  # after a failure, what is above it is not run
         self._halted = -1  # index of that failure
@@ -186,10 +187,7 @@ class Worker:
         poller = select.poll()
         poller.register(self._channel.fileno(), select.POLLIN)
         while True:
-            look_again(poller, SPIN)
-            if self._channel.lender.keeps and not poller.poll(REST * 1000):
-                self._channel.lender.rest()
-            if self._idle_timeout is not None and not poller.poll(self._idle_timeout * 1000):
+            if not look_again(poller, SPIN) and not self._wait(poller):
                 self._send(_wire.LEAVING, [])
                 return
             for frame in self._channel.receive():
@@ -205,6 +203,14 @@ class Worker:
             if self._words[_CLAIMED] and self._is_too_large():
                 self._send(_wire.LEAVING, [])
                 return
+
+    def _wait(self, poller: select.poll) -> bool:
+        """Wait for something to do; False after too long without."""
+        if self._channel.lender.keeps and not poller.poll(REST * 1000):
+            self._channel.lender.rest()
+        if self._idle_timeout is None:
+            return True  # to receive waits as well
+        return bool(poller.poll(self._idle_timeout * 1000))
 
     def _leave_if_too_large(self) -> None:
         """Leave what is left of a chunk to others if, with all that was done sent, it still is so."""
@@ -272,16 +278,12 @@ class Worker:
     def _begin(self, frame: _wire.Frame) -> None:
         call, forget, halts, star, timed = _codec.unpack(_parts(frame)[:1])
         ambience, *function = _parts(frame)[1:]
-        self._halts, self._halted, self._timed = halts, -1, timed
-        self._run_length, self._longest_run = 1, _LONGEST
+        self._halts, self._timed = halts, timed
         if forget is not None:
             self._functions.pop(forget, None)
         try:
-            self._premises.put_right()
             if len(ambience):
                 _ambience.adopt(_surroundings(ambience), self._own)
-            else:
-                _ambience.enforce()
             if function:
                 self._functions[call] = _byvalue.Loaded(lambda: _codec.unpack(function))
                 self._premises.keep()  # a module that was imported for it may have set a handler
@@ -294,7 +296,11 @@ class Worker:
     # --- items ------------------------------------------------------------------------------------
 
     def _items(self, frame: _wire.Frame) -> None:
-        start, first, count, parcels = _codec.unpack(_parts(frame)[:1])
+        call, start, first, count, parcels = _codec.unpack(_parts(frame)[:1])
+        if call != self._number:
+            self._number, self._halted = call, -1
+            self._run_length, self._longest_run = 1, _LONGEST
+            _ambience.enforce()  # threads that were left behind may have changed something
         if self._item_name:
             _identity.adopt(self._item_name.format(first))
         if self._call is None or (self._halted >= 0 and first > self._halted):
@@ -323,12 +329,13 @@ class Worker:
             else:
                 self._pace(time.perf_counter() - began, upto - at)
             at = upto
-            if _ambience.is_disturbed() or self._premises.is_disturbed:
-                self._put_right()
             if self._out_bytes >= ENOUGH or time.perf_counter() - self._sent_at >= SLICE:
                 self._report()
+            if at < stop:
+                self._put_right()
         self._report()
         self._words[_AT] = -1
+        self._put_right()  # while the caller is at the results
 
     def _claim(self, at: int, stop: int) -> tuple[int, int]:
         """Claim the next run of items: where it begins and ends. It is empty if they were taken back."""
@@ -349,9 +356,10 @@ class Worker:
 
     def _put_right(self) -> None:
         """Undo what an item has changed; as others of this call may do so, too, look after each."""
-        _ambience.enforce()
-        self._premises.put_right()
-        self._run_length = self._longest_run = 1
+        if _ambience.is_disturbed() or self._premises.is_disturbed:
+            _ambience.enforce()
+            self._premises.put_right()
+            self._run_length = self._longest_run = 1
 
     def _run_fast(self, values: Any, begin: int, end: int, ordinal: int) -> None:
         """Run items that are there as they are: the loop that tiny items live in.

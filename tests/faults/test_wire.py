@@ -297,8 +297,8 @@ parcels, parts = _codec.bundle([_codec.pack([1], copy=False), _codec.pack([2], c
 stream = b"".join([
     frame(_wire.HELLO, plain(hello), plain(words)),
     frame(_wire.CALL, plain((1, None, True, False, False)), b"", plain(len)),
-    frame(_wire.ITEMS, plain((0, 0, 3, [(0, 3)])), plain(["a", "bc", ""])),
-    frame(_wire.ITEMS, plain((3, 3, 2, parcels)), *map(bytes, parts)),
+    frame(_wire.ITEMS, plain((1, 0, 0, 3, [(0, 3)])), plain(["a", "bc", ""])),
+    frame(_wire.ITEMS, plain((1, 3, 3, 2, parcels)), *map(bytes, parts)),
     frame(_wire.FREED, bytes(8)),
     frame(_wire.END),
 ])
@@ -327,7 +327,7 @@ def test_worker_gets_another_number_of_items_than_was_said(count: int) -> None:
 stream = b"".join([
     frame(_wire.HELLO, plain(hello), plain(words)),
     frame(_wire.CALL, plain((1, None, True, False, False)), b"", plain(len)),
-    frame(_wire.ITEMS, plain((0, 0, {count}, [(0, 3)])), plain(["a", "bc", ""])),
+    frame(_wire.ITEMS, plain((1, 0, 0, {count}, [(0, 3)])), plain(["a", "bc", ""])),
 ])
 assert ends(stream, be_worker) == 1
 """

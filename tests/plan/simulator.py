@@ -63,7 +63,8 @@ class Simulator:
 
     def run(self):
         """Live to the end, and be handed back."""
-        self.feed(Tick(0.0))
+        for command in self.plan.begin():
+            self.perform(command)
         while self.makespan is None:
             due = self.plan.deadline
             if due <= (self.heap[0][0] if self.heap else float("inf")):

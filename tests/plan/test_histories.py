@@ -43,9 +43,15 @@ class History:
         self.plan.check()
         return self
 
+    def first(self, *commands):
+        """What is to be done first must be these."""
+        assert self.plan.begin() == list(commands)
+        self.plan.check()
+        return self
+
     def begin(self, *chunks, ended=True):
         """Get the call going: one busy worker for each of these numbers of items."""
-        self.then(Tick(0.0), Read(self.plan.rules.chunksize or 1))
+        self.first(Read(self.plan.rules.chunksize or 1))
         first = 0
         for worker, count in enumerate(chunks):
             self.plan.handle(InputRead(0.0, count, ended=ended and worker == len(chunks) - 1))
@@ -59,7 +65,7 @@ class History:
 def test_two_items_on_two_workers():
     (
         History(workers=2)
-        .then(Tick(0.0), Read(1))
+        .first(Read(1))
         .then(InputRead(0.0, 1, ended=False), StartWorker(0), Read(1))
         .then(InputRead(0.0, 1, ended=True), StartWorker(1))
         .then(WorkerReady(0.0, 0), Send(0, 0, 1))
@@ -71,13 +77,13 @@ def test_two_items_on_two_workers():
 
 
 def test_an_empty_input_starts_no_worker():
-    History(workers=2).then(Tick(0.0), Read(1)).then(InputRead(0.0, 0, ended=True), Finish())
+    History(workers=2).first(Read(1)).then(InputRead(0.0, 0, ended=True), Finish())
 
 
 def test_cheap_items_are_sent_ahead_in_growing_chunks():
     (
         History(workers=1)
-        .then(Tick(0.0), Read(1))
+        .first(Read(1))
         .then(InputRead(0.0, 1, ended=False), StartWorker(0))
         .then(WorkerReady(0.0, 0), Send(0, 0, 1))
         .then(ItemsDone(0.1, 0, 0, 1, 0.001), Read(8))
@@ -145,7 +151,7 @@ def test_a_worker_that_runs_what_nobody_wants_makes_room():
 def test_failures_stand_as_results_and_a_fatal_one_does_not():
     (
         History(workers=1, stop_at_failure=False)
-        .then(Tick(0.0), Read(1))
+        .first(Read(1))
         .then(InputRead(0.0, 2, ended=True), StartWorker(0))
         .then(WorkerReady(0.0, 0), Send(0, 0, 1))
         .then(ItemFailed(1.0, 0, 0, "no"), Keep(0, "no"), Send(0, 1, 2))
@@ -160,7 +166,7 @@ def test_an_input_that_raises_fails_where_its_next_item_would_have_been():
         .then(InputRaised(0.5, "bad input"))
         .then(ItemsDone(1.0, 0, 0, 1, 1.0), Finish(1, "bad input"))
     )
-    History(workers=2).then(Tick(0.0), Read(1)).then(InputRaised(0.0, "bad"), Finish(0, "bad"))
+    History(workers=2).first(Read(1)).then(InputRaised(0.0, "bad"), Finish(0, "bad"))
     (
         History(workers=2)
         .begin(1, ended=False)
@@ -244,7 +250,7 @@ def test_a_suspect_given_back_is_still_a_suspect():
 def test_three_futile_starts_end_the_call():
     (
         History(workers=1)
-        .then(Tick(0.0), Read(1))
+        .first(Read(1))
         .then(InputRead(0.0, 1, ended=True), StartWorker(0))
         .then(WorkerGone(0.0, 0, None, "no start"), StartWorker(1))
         .then(WorkerGone(0.0, 1, None, "no start", orderly=True), StartWorker(2))
@@ -304,7 +310,7 @@ def test_a_silent_worker_is_asked_though_its_items_seem_cheap():
 def test_two_items_known_to_be_cheap_go_to_one_worker_in_one_message():
     (
         History(workers=2, known=(1e-6, 100))
-        .then(Tick(0.0), Read(800))
+        .first(Read(800))
         .then(InputRead(0.0, 2, ended=True), StartWorker(0))
         .then(WorkerReady(0.0, 0), Send(0, 0, 2))
         .then(ItemsDone(0.001, 0, 0, 2, 2e-6), Finish())
@@ -313,7 +319,7 @@ def test_two_items_known_to_be_cheap_go_to_one_worker_in_one_message():
 
 def test_what_was_cheap_in_a_former_call_and_is_dear_now_is_shared_out():
     history = History(workers=2, known=(1e-6, 100))
-    history.then(Tick(0.0), Read(800))
+    history.first(Read(800))
     history.then(InputRead(0.0, 3, ended=True), StartWorker(0))
     history.then(WorkerReady(1.0, 0), Send(0, 0, 3))
     assert history.plan.deadline == 1.0 + SLICE
@@ -325,7 +331,7 @@ def test_what_was_cheap_in_a_former_call_and_is_dear_now_is_shared_out():
 
 def test_a_worker_that_says_something_now_and_then_gets_no_second_one_early():
     history = History(workers=2, known=(1e-6, 100))
-    history.then(Tick(0.0), Read(800))
+    history.first(Read(800))
     history.then(InputRead(0.0, 3, ended=True), StartWorker(0))
     history.then(WorkerReady(0.0, 0), Send(0, 0, 3))
     history.then(ItemsDone(0.01, 0, 0, 1, 0.01))
@@ -335,7 +341,7 @@ def test_a_worker_that_says_something_now_and_then_gets_no_second_one_early():
 
 def test_nobody_is_started_to_help_with_a_last_item():
     history = History(workers=2, known=(1e-6, 100))
-    history.then(Tick(0.0), Read(800))
+    history.first(Read(800))
     history.then(InputRead(0.0, 1, ended=True), StartWorker(0))
     history.then(WorkerReady(0.0, 0), Send(0, 0, 1))
     assert history.plan.deadline == INFINITY
@@ -344,7 +350,7 @@ def test_nobody_is_started_to_help_with_a_last_item():
 def test_items_known_to_be_dear_go_one_by_one():
     (
         History(workers=2, known=(1.0, 100))
-        .then(Tick(0.0), Read(1))
+        .first(Read(1))
         .then(InputRead(0.0, 1, ended=False), StartWorker(0), Read(1))
         .then(InputRead(0.0, 1, ended=True), StartWorker(1))
     )
@@ -361,7 +367,7 @@ def test_a_call_tells_what_it_has_learned():
 def test_an_explicit_chunksize_holds_from_the_first_message_on():
     (
         History(workers=2, chunksize=3)
-        .then(Tick(0.0), Read(3))
+        .first(Read(3))
         .then(InputRead(0.0, 3, ended=False), StartWorker(0), Read(3))
         .then(InputRead(0.0, 3, ended=False), StartWorker(1))
         .then(WorkerReady(0.0, 0), Send(0, 0, 3))
@@ -372,7 +378,7 @@ def test_an_explicit_chunksize_holds_from_the_first_message_on():
 def test_what_one_chunk_holds_starts_one_worker():
     (
         History(workers=4, chunksize=10)
-        .then(Tick(0.0), Read(10))
+        .first(Read(10))
         .then(InputRead(0.0, 7, ended=True), StartWorker(0))
         .then(WorkerReady(0.0, 0), Send(0, 0, 7))
     )
@@ -381,7 +387,7 @@ def test_what_one_chunk_holds_starts_one_worker():
 def test_workers_that_may_not_run_a_whole_chunk_are_started_all_at_once():
     (
         History(workers=3, chunksize=5, tasks_per_worker=1)
-        .then(Tick(0.0), Read(5))
+        .first(Read(5))
         .then(InputRead(0.0, 2, ended=True), StartWorker(0), StartWorker(1))
     )
 
@@ -390,7 +396,7 @@ def test_nobody_is_killed_for_a_suspect_while_a_worker_can_be_started():
     """Though another could be sent more ahead, if there were more."""
     (
         History(workers=2, chunksize=1, retries=1, known=(1e-6, 1))
-        .then(Tick(0.0), Read(1))
+        .first(Read(1))
         .then(InputRead(0.0, 3, ended=True), StartWorker(0), StartWorker(1))
         .then(WorkerReady(0.0, 0), Send(0, 0, 1), Send(0, 1, 2))
         .then(WorkerReady(0.0, 1), Send(1, 2, 3))
@@ -404,7 +410,7 @@ def test_nobody_is_killed_for_a_suspect_while_a_worker_can_be_started():
 def test_a_worker_has_run_all_it_may():
     (
         History(workers=1, tasks_per_worker=1)
-        .then(Tick(0.0), Read(1))
+        .first(Read(1))
         .then(InputRead(0.0, 2, ended=True), StartWorker(0))
         .then(WorkerReady(0.0, 0), Send(0, 0, 1))
         .then(ItemsDone(1.0, 0, 0, 1, 1.0), ReleaseWorker(0, spent=True), StartWorker(1))
@@ -538,7 +544,7 @@ def test_ordered_results_stop_at_a_failure():
 
 def test_an_endless_call_does_not_pile_up():
     plan = Plan(Rules(workers=2, chunksize=5))
-    plan.handle(Tick(0.0))
+    plan.begin()
     ready, read = set(), 0
     pending = [StartWorker(0)]
     commands = plan.handle(InputRead(0.0, 5, ended=False))

@@ -54,7 +54,7 @@ class Calls(RuleBasedStateMachine):
         rules = Rules(**rules, delivery=delivery[0], window=delivery[1])
         items = [Item(item.cost, item.kind, item.times, again=item.again) for item in items]
         self.world = World(rules, items, random, input_raises=raises, input_mood=mood)
-        self.world.feed(Tick(0.0))
+        self.world.perform("the beginning", self.world.plan.begin())
         self.faults = 8
 
     @property

@@ -144,7 +144,9 @@ class World:
         getattr(self, "_see_" + type(event).__name__.lower(), lambda _: None)(event)
         if self.must_end is None and self.doom is not None and self.doom != before:
             self.cancel()
-        commands = self.plan.handle(event)
+        self.perform(event, self.plan.handle(event))
+
+    def perform(self, event, commands):
         self.log.append((event, commands))
         if self.finished is not None:
             need(commands == [], "something follows Finish")
@@ -643,7 +645,7 @@ class Seeded(World):
 
     def live(self):
         """Go on to the end; complain when none is in sight."""
-        self.feed(Tick(0.0))
+        self.perform("the beginning", self.plan.begin())
         steps = 400 + 60 * len(self.items) * (1 + self.rules.retries)
         for _ in range(steps):
             if self.finished is not None:

@@ -1,8 +1,8 @@
 """The decisions of one call. Pure: no I/O, clock, thread or pickle; time is an argument.
 
-How to drive it. Feed one event to `Plan.handle` and perform the commands it answers, in order,
-before the next event; feed a `Tick` first of all, and again whenever `deadline` is reached.
-`Finish` comes exactly once and last; what is fed after it is ignored.
+How to drive it. Perform what `Plan.begin` answers. Then feed one event after the other to `Plan.handle`
+and perform the commands it answers, in order, before the next event; feed a `Tick` whenever `deadline` is
+reached. `Finish` comes exactly once and last; what is fed after it is ignored.
 
 The life of an item: read -> held by a worker -> settled (done, or failed for good). When its worker
 goes, or gives it back, it is read again. A *suspect* (its worker died on it, or it failed in a way
@@ -149,6 +149,13 @@ class Plan:
         self._out: list[Command] = []
 
     # --- the door ---------------------------------------------------------------------------------
+
+    def begin(self) -> list[Command]:
+        """What is to be done first."""
+        self._out = []
+        self._ask_to_read()
+        self.story += self._out
+        return self._out
 
     def handle(self, event: Event) -> list[Command]:
         """Take one event in and answer what is to be done."""
@@ -378,19 +385,21 @@ class Plan:
     # --- what to do next --------------------------------------------------------------------------
 
     def _advance(self, now: float) -> None:
-        self._deliver_in_order()
+        if self.rules.delivery == "ordered":
+            self._deliver_in_order()
         if self._is_over():
             self._finish(*(self._doom or (None, None)))
             return
-        self._let_go()
+        if self.crew.through or not self.rules.keep_idle:
+            self._let_go()
         while self._feed_one(now):
             pass
-        self._balance(now)
-        self._make_room()
+        if not self._can_read:
+            self._balance(now)
+        if self._doom is not None:
+            self._make_room()
 
     def _deliver_in_order(self) -> None:
-        if self.rules.delivery != "ordered":
-            return
         head = self.settled.head if self._doom is None else min(self.settled.head, self._doom[0])
         if head > self._delivered:
             self._out.append(Deliver(self._delivered, head))
@@ -412,16 +421,17 @@ class Plan:
 
     def _feed_one(self, now: float) -> bool:
         """Do the next thing that gives a worker something to do; False when there is nothing."""
-        # A worker must be idle for a suspect that has waited long enough.
-        ahead = self.pace.cheap and not self._impatient(now)
-        ahead = ahead and bool(self.waiting.count or self._can_read)
-        hungry = self.crew.hungry(ahead=ahead)
-        if hungry is not None:
-            return self._feed(hungry, now)
-        if self.crew.full:
+        crew, waiting = self.crew, self.waiting.count
+        member = crew.hungry(ahead=False)
+        if member is None and self.pace.cheap and (waiting or self._can_read):
+            # A worker must be idle for a suspect that has waited long enough.
+            if not self._impatient(now):
+                member = crew.hungry(ahead=True)
+        if member is not None:
+            return self._feed(member, now)
+        if crew.full:
             return False
-        coming = len(self.crew.coming)
-        waiting = self.waiting.count
+        coming = len(crew.coming)
         if len(self.suspects) > coming or (waiting and waiting > coming * self._chunk()):
             self._start_worker()
             return True
@@ -438,13 +448,14 @@ class Plan:
         return min(size, self.rules.tasks_per_worker or size)
 
     def _feed(self, member: Member, now: float) -> bool:
-        others = self.waiting.count or self._can_read
-        if self.suspects and member.held.count == 0 and (not others or self._impatient(now)):
-            index = heappop(self.suspects)
-            self._suspect_since = now
-            self._send(member, index, index + 1, now, alone=True)
-            return True
-        if self.waiting.count:
+        waiting = self.waiting.count
+        if self.suspects and member.held.count == 0:
+            if not (waiting or self._can_read) or self._impatient(now):
+                index = heappop(self.suspects)
+                self._suspect_since = now
+                self._send(member, index, index + 1, now, alone=True)
+                return True
+        if waiting:
             size = self._chunk()
             if member.budget is not None:
                 size = min(size, member.budget)

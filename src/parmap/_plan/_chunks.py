@@ -39,14 +39,20 @@ class Pace:
     `known` is what a former call has learned of the same function.
     """
 
-    __slots__ = ("_fixed", "_seen", "_weight", "cost")
+    __slots__ = ("_fixed", "_least", "_most", "_seen", "_weight", "cheap", "cost")
 
     def __init__(self, fixed: int | None, known: tuple[float, int] | None = None) -> None:
         self._fixed = fixed
         self._weight = 0.0  # bytes an item
         #: Seconds an item, and the largest number of items that came back together.
-        self.cost: float | None
-        self.cost, self._seen = known or (None, 0)
+        self.cost: float | None = None
+        self._seen = 0
+        self._most = 1  # items in a chunk
+        self._least = 1  # of which there should be so many though little is left
+        #: Whether waiting for the next message would cost more than the work of an item.
+        self.cheap = False
+        if known is not None:
+            self._take_in(*known)
 
     @property
     def learned(self) -> tuple[float, int] | None:
@@ -57,33 +63,30 @@ class Pace:
         """Take in that `count` items ran in `seconds`."""
         cost = seconds / count
         # The newest measurement counts for half: costs drift, and old news misleads.
-        self.cost = cost if self.cost is None else (self.cost + cost) / 2
-        self._seen = max(self._seen, count)
+        self._take_in(cost if self.cost is None else (self.cost + cost) / 2, max(self._seen, count))
+
+    def _take_in(self, cost: float, seen: int) -> None:
+        self.cost, self._seen = cost, seen
+        self.cheap = cost < SLICE
+        cost = max(cost, 1e-9)
+        self._most = min(int(SLICE / cost), seen * GROWTH, LARGEST)
+        self._least = int(MESSAGE / cost)
 
     def weigh(self, count: int, nbytes: int) -> None:
         """Take in that `count` items have so many bytes; the newest count for half."""
-        if count:
+        if count and (nbytes or self._weight):
             self._weight = (self._weight + nbytes / count) / 2 if self._weight else nbytes / count
 
     def size(self, left: int | None, workers: int) -> int:
         """Items for the next chunk, with `left` items to go (None: nobody knows) for `workers`."""
         if self._fixed is not None:
             return self._fixed
-        if self.cost is None:
-            return 1
-        size = min(int(SLICE / max(self.cost, 1e-9)), self._seen * GROWTH, LARGEST)
+        size = self._most
         if left is not None:
-            size = min(
-                size, max(-(-left // (SHARES * workers)), int(MESSAGE / max(self.cost, 1e-9)))
-            )
+            size = min(size, max(-(-left // (SHARES * workers)), self._least))
         if self._weight:
             size = min(size, int(HEAVY / self._weight))
         return max(size, 1)
-
-    @property
-    def cheap(self) -> bool:
-        """Whether waiting for the next message would cost more than the work of an item."""
-        return self.cost is not None and self.cost < SLICE
 
     def worth_moving(self, count: int) -> bool:
         """Whether `count` items hold clearly more work than a message to another worker costs."""

@@ -31,12 +31,14 @@ class Member:
         "look_at",
         "news",
         "number",
+        "place",
         "ready",
         "ready_at",
     )
 
     def __init__(self, number: int, budget: int | None) -> None:
         self.number = number
+        self.place: dict[int, Member] | None = None  # in which of the crew's collections it is
         self.ready_at = 0.0
         self.ready = False  # it has said that it can take items
         self.held = Spans()  # sent and not answered for, running ones included
@@ -84,36 +86,38 @@ class Crew:
     def dismiss(self, number: int) -> Member | None:
         """Strike a member off."""
         member = self.members.pop(number, None)
-        if member is not None:
-            self._unfile(number)
+        if member is not None and member.place is not None:
+            del member.place[number]
+            member.place = None
         return member
 
     def file(self, member: Member) -> None:
         """Put a member where it belongs now; to be called after each change of it."""
-        number = member.number
-        self._unfile(number)
-        if member.doomed:
-            return
-        if not member.ready:
-            self.coming[number] = member
-        elif member.leaving or member.budget == 0:
-            if member.held.count == 0:
-                self.through[number] = member
-        elif member.held.count == 0:
-            self.idle[number] = member
-        elif not member.alone and member.held.count <= member.last_sent:
-            self.low[number] = member
-        if member.held.count > 1 and not member.bare:
-            heappush(self._givers, (-member.held.count, number))
+        place = self._place_of(member)
+        if place is not member.place:
+            number = member.number
+            if member.place is not None:
+                del member.place[number]
+            if place is not None:
+                place[number] = member
+            member.place = place
+        if member.held.count > 1 and not member.bare and not member.doomed:
+            heappush(self._givers, (-member.held.count, member.number))
             if len(self._givers) > 4 * len(self.members) + 64:  # an endless call must not pile up
                 self._givers = [(-other.held.count, other.number) for other in self]
                 heapify(self._givers)
 
-    def _unfile(self, number: int) -> None:
-        self.coming.pop(number, None)
-        self.idle.pop(number, None)
-        self.low.pop(number, None)
-        self.through.pop(number, None)
+    def _place_of(self, member: Member) -> dict[int, Member] | None:
+        if member.doomed:
+            return None
+        if not member.ready:
+            return self.coming
+        held = member.held.count
+        if member.leaving or member.budget == 0:
+            return None if held else self.through
+        if held == 0:
+            return self.idle
+        return None if member.alone or held > member.last_sent else self.low
 
     @property
     def full(self) -> bool:

@@ -52,6 +52,11 @@ class Spans:
         """Put `[first, stop)` in; none of it may be there already."""
         if first >= stop:
             return
+        if not self._firsts or first > self._stops[-1]:  # beyond all others, as most are
+            self._firsts.append(first)
+            self._stops.append(stop)
+            self.count += stop - first
+            return
         low = bisect_left(self._stops, first)  # the first run that touches or lies above
         high = bisect_right(self._firsts, stop)  # one past the last run that touches
         self.count += stop - first
@@ -63,6 +68,11 @@ class Spans:
 
     def remove(self, first: int, stop: int) -> list[tuple[int, int]]:
         """Take what is there of `[first, stop)` out, and answer it."""
+        if self._firsts == [first] and self._stops == [stop]:  # all that there is
+            self._firsts.clear()
+            self._stops.clear()
+            self.count = 0
+            return [(first, stop)]
         low = bisect_right(self._stops, first)  # the first run that reaches above `first`
         high = bisect_left(self._firsts, stop)  # one past the last run that begins below `stop`
         if low >= high or first >= stop:

@@ -179,7 +179,7 @@ class Recall(Turn):
 
 
 class Tick(Turn):
-    """Time has passed: the first event of a call, and due whenever `Plan.deadline` is reached."""
+    """Time has passed: due whenever `Plan.deadline` is reached."""
 
     __slots__ = ("now",)
 
