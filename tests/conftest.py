@@ -179,7 +179,8 @@ def _warm() -> tuple[set[int], dict[str, int], int]:
     # them when this process has ended.
     # Large parts of the functions that workers keep are in shared memory, mapped here, too.
     shared = {id(held) for link in links for _, held in link._functions.values() if held}
-    memory = len(workers) + 2 * len(shared)
+    areas = sum(link._area is not None for link in links)
+    memory = len(workers) + areas + 2 * len(shared)
     allowed = {"socket": len(workers) + len(servers), "/memfd": memory, "pipe": 2}
     return {*workers, *servers}, allowed, workers.count(None)
 

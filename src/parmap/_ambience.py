@@ -57,7 +57,7 @@ def is_same(found: Mapping[str, Any]) -> bool:
         and variables() == found["environment"]
         and _directory() == found["directory"]
         and _decimal() == found["decimal"]
-        and _process() == found["process"]
+        and bool(_process() == found["process"])
     )
 
 

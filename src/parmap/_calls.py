@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from . import _launch
 
 TYPE_CHECKING = False
@@ -14,7 +12,7 @@ if TYPE_CHECKING:
     from ._choice import Call
     from ._drive import Drive
 
-_RUN = f"{__package__}._run"
+_imported: Any = None  # `_run`, once it is all there
 
 
 def run(call: Call) -> list[Any]:
@@ -30,11 +28,11 @@ def make_drive(call: Call) -> Drive:
 
 
 def _module(call: Call) -> Any:
-    known = sys.modules.get(_RUN)  # an import statement takes ten times as long to find that out
-    if known is not None:
-        return known
-    if call.options.executor == "process":
-        _launch.begin()
-    from . import _run
+    global _imported  # noqa: PLW0603 -- an import statement takes ten times as long to find that out
+    if _imported is None:
+        if call.options.executor == "process":
+            _launch.begin()
+        from . import _run
 
-    return _run
+        _imported = _run
+    return _imported

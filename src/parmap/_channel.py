@@ -13,7 +13,7 @@ from struct import Struct
 
 from . import _memory
 from ._segments import Borrower, Lender, Segment, Shared
-from ._wire import ELSEWHERE, FREED, Decoder, Frame, WireError, head
+from ._wire import AREA, ELSEWHERE, FREED, Decoder, Frame, WireError, head
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ SPIN = 0.0002 if hasattr(os, "sched_yield") else 0.0
 #: whoever asks again and again, so on a crowded machine it is better to sleep.
 _CROWDED = 0.00003
 
-_CAN_PASS_FDS = hasattr(_socket.socket, "sendmsg") and hasattr(_socket, "SCM_RIGHTS")
-_ROOM = _socket.CMSG_SPACE(4 * _FDS) if _CAN_PASS_FDS else 0
+CAN_PASS_FDS = hasattr(_socket.socket, "sendmsg") and hasattr(_socket, "SCM_RIGHTS")
+_ROOM = _socket.CMSG_SPACE(4 * _FDS) if CAN_PASS_FDS else 0
 
 
 class Closed(Exception):
@@ -70,6 +70,7 @@ class Channel:
         "_decoder",
         "_fds",
         "_outgoing",
+        "areas",
         "lender",
         "queued",
         "received",
@@ -85,6 +86,7 @@ class Channel:
         self.lender = Lender()
         self._borrower = Borrower()
         self._fds: list[int] = []  # received, and their frames not yet whole
+        self.areas: list[int] = []  # those that came with frames of kind AREA
 
     def fileno(self) -> int:
         """The socket's descriptor."""
@@ -122,7 +124,7 @@ class Channel:
     ) -> None:
         large = [view for view in views if view.nbytes >= _memory.BESIDE]
         segment: Segment | None = None
-        if large and _CAN_PASS_FDS:
+        if large and CAN_PASS_FDS:
             try:
                 if shared is None:
                     segment = self.lender.lend(large)
@@ -136,6 +138,10 @@ class Channel:
                 views = [view for view in views if view.nbytes < _memory.BESIDE]
         start = memoryview(head(kind, lengths))
         self._outgoing.append(([start, *(view for view in views if view.nbytes)], segment))
+
+    def queue_area(self, segment: Segment) -> None:
+        """Put up memory of which both sides keep a view."""
+        self._outgoing.append(([memoryview(head(AREA, []))], segment))
 
     def queue_fds(self, kind: int, parts: Sequence[bytes], fds: Sequence[int]) -> None:
         """Send a small frame now, with descriptors of the caller's; only while nothing waits."""
@@ -192,7 +198,7 @@ class Channel:
                     break
                 batch += views
             batch = batch or views[:_GATHER]
-            sent = self.sock.sendmsg(batch) if _CAN_PASS_FDS else self.sock.send(batch[0])
+            sent = self.sock.sendmsg(batch) if CAN_PASS_FDS else self.sock.send(batch[0])
         while self._outgoing:
             views, segment = self._outgoing[0]
             if segment is not None:
@@ -215,7 +221,7 @@ class Channel:
         """
         space = self._decoder.space()
         try:
-            if _CAN_PASS_FDS:
+            if CAN_PASS_FDS:
                 count, extra, flags, _ = self.sock.recvmsg_into([space], _ROOM)
                 for level, kind, data in extra:
                     if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
@@ -244,6 +250,8 @@ class Channel:
             if frame.beside:
                 self.received += sum(frame.beside)
                 self._fill_in(frame)
+            elif frame.kind == AREA:
+                self.areas.append(self._next_fd())
             freed = freed or frame.kind == FREED
         return self._without_freed(frames) if freed else frames
 
@@ -258,15 +266,18 @@ class Channel:
         return [frame for frame in frames if frame.kind != FREED]
 
     def _fill_in(self, frame: Frame) -> None:
-        if not self._fds:
-            msg = "a frame came without its memory"
-            raise WireError(msg)
         try:
-            buffers = iter(self._borrower.load(self._fds.pop(0), frame.beside))
+            buffers = iter(self._borrower.load(self._next_fd(), frame.beside))
         except OSError as error:
             msg = f"the memory of a frame cannot be had: {error}"
             raise WireError(msg) from error
         frame.parts = [next(buffers) if part is None else part for part in frame.parts]
+
+    def _next_fd(self) -> int:
+        if not self._fds:
+            msg = "a frame came without its memory"
+            raise WireError(msg)
+        return self._fds.pop(0)
 
     def take_fds(self, count: int) -> list[int]:
         """Descriptors that came with a frame of `queue_fds`."""
@@ -279,9 +290,10 @@ class Channel:
         """Close the socket and whatever descriptors are still held."""
         self._outgoing.clear()
         self.lender = Lender()
-        for fd in self._fds:
-            os.close(fd)
-        self._fds.clear()
+        for fds in (self._fds, self.areas):
+            for fd in fds:
+                os.close(fd)
+            fds.clear()
         self.sock.close()
 
 

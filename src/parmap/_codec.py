@@ -30,10 +30,11 @@ SCALARS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 _BATCH = 0  # (kind, count): one part, the pickle of a list or range of scalars
 _JOINED = 1  # (kind, [length, ...]): one part, pickles one after another
 _SINGLE = 2  # (kind, parts): one value in several parts, its pickle and its large buffers
-_NUMBERS = 3  # (kind, format): one part, ints or floats of eight bytes each, as in memory
+NUMBERS = 3  # (kind, format): one part, ints or floats of eight bytes each, as in memory
+PLACED = 4  # (kind, format, place): no part, results that are in an `_area`
 
 #: The format of numbers that are all of one type: half as dear as a pickle, on either side.
-_FORMATS = {int: "q", float: "d"}
+FORMATS = {int: "q", float: "d"}
 
 
 #: How a pickle mentions what only `_pack_by_value` may carry, or refuse.
@@ -52,6 +53,26 @@ class Packed:
     def nbytes(self) -> int:
         """Its size."""
         return sum(len(part) for part in self.parts)
+
+
+class Numbers:
+    """Ints or floats, all of one type, as they are in memory: a slice of them costs nothing."""
+
+    __slots__ = ("data", "form")
+
+    def __init__(self, form: str, data: memoryview) -> None:
+        self.form = form
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data) // 8
+
+    def __getitem__(self, span: slice) -> Numbers:
+        begin, end, _ = span.indices(len(self))
+        return Numbers(self.form, self.data[8 * begin : 8 * end])
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.data.cast(self.form))  # type: ignore[call-overload]
 
 
 class Broken:
@@ -135,19 +156,25 @@ def pack_plain(obj: object) -> bytes:
 # --- many values ----------------------------------------------------------------------------------
 
 
-def bundle(values: Sequence[Any], kinds: Collection[type] | None = None) -> tuple[list[Any], Parts]:
-    """Values, scalars as they are and all else `Packed`, as a description and parts.
+def bundle(values: Any, kinds: Collection[type] | None = None) -> tuple[list[Any], Parts]:
+    """Values, scalars as they are and all else `Packed`, or `Numbers`, as a description and parts.
 
     `kinds` are the types that may be among them, where the reader is of this machine, too.
     """
+    if type(values) is Numbers:
+        return [(NUMBERS, values.form)], [values.data]
     if kinds is None:
         kinds = set(map(type, values))
-    elif kinds in ({int}, {float}):
-        numbers = _numbers(values, *kinds)
+    elif type(values) is list and kinds in ({int}, {float}):
+        numbers = as_numbers(values, *kinds)
         if numbers is not None:
-            return numbers
+            return [(NUMBERS, numbers.form)], [numbers.data]
     if Packed not in kinds:
         return [(_BATCH, len(values))], [dumps(values, 5)]
+    return _parcelled(values)
+
+
+def _parcelled(values: Sequence[Any]) -> tuple[list[Any], Parts]:
     parcels: list[Any] = []
     parts: Parts = []
     at = 0
@@ -172,26 +199,25 @@ def bundle(values: Sequence[Any], kinds: Collection[type] | None = None) -> tupl
     return parcels, parts
 
 
-def _numbers(values: Any, kind: type) -> tuple[list[Any], Parts] | None:
-    if type(values) is not list:
-        return None  # a range is smaller as it is
-    form = _FORMATS[kind]
+def as_numbers(values: list[Any], kind: type) -> Numbers | None:
+    """Values of type `int` or `float` as they are in memory; None if one has more than eight bytes."""
+    form = FORMATS[kind]
     try:
-        return [(_NUMBERS, form)], [struct.pack(f"{len(values)}{form}", *values)]
-    except struct.error:  # an int of more than eight bytes
+        return Numbers(form, memoryview(struct.pack(f"{len(values)}{form}", *values)))
+    except struct.error:
         return None
 
 
 def holds_packed(parcels: Sequence[Any]) -> bool:
     """Whether `unbundle` of these answers values that are still to be unpacked."""
-    return any(parcel[0] not in (_BATCH, _NUMBERS) for parcel in parcels)
+    return any(parcel[0] not in (_BATCH, NUMBERS) for parcel in parcels)
 
 
 def unbundle(parcels: Sequence[Any], parts: Sequence[memoryview]) -> Sequence[Any]:
     """The values again: scalars as they are and all else `Packed`, still to be unpacked."""
     if len(parcels) == 1:
         kind, detail = parcels[0]
-        if kind == _NUMBERS:
+        if kind == NUMBERS:
             part: Any = parts[0]
             numbers: list[Any] = part.cast(detail).tolist()
             return numbers

@@ -7,6 +7,7 @@ not fit, and fails as a whole where one attribute cannot be carried.
 
 from __future__ import annotations
 
+import os
 import sys
 from types import FunctionType, TracebackType
 
@@ -18,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
+
+_PACKAGE = os.path.dirname(__file__) + os.sep
 
 #: Links of a chain of causes, or groups within groups, that are carried. The interpreter itself can hardly
 #: show more.
@@ -33,12 +36,12 @@ _MESSAGE = 100_000
 # --- in the worker --------------------------------------------------------------------------------
 
 
-def pack(error: BaseException, skip: int = 0) -> bytes:
-    """Serialise an exception with its chain; `skip` frames of the outermost traceback are ours."""
-    return _codec.pack_plain(_describe(error, {}, 0, skip))
+def pack(error: BaseException) -> bytes:
+    """Serialise an exception with its chain, without our own frames above those of the user's code."""
+    return _codec.pack_plain(_describe(error, {}, 0))
 
 
-def _describe(error: BaseException, seen: dict[int, int], depth: int, skip: int = 0) -> Any:
+def _describe(error: BaseException, seen: dict[int, int], depth: int) -> Any:
     """The exception as nested tuples of built-in types; an exception seen before as its number."""
     if id(error) in seen:
         return seen[id(error)]
@@ -46,7 +49,10 @@ def _describe(error: BaseException, seen: dict[int, int], depth: int, skip: int 
         return None
     seen[id(error)] = len(seen)
     body = _group(error, seen, depth) if isinstance(error, BaseExceptionGroup) else _body(error)
-    frames = _frames(error.__traceback__)[skip:]
+    traceback = error.__traceback__
+    while depth == 0 and traceback is not None and _is_ours(traceback):
+        traceback = traceback.tb_next
+    frames = _frames(traceback)
     cause, context = (
         None if one is None else _describe(one, seen, depth + 1)
         for one in (error.__cause__, error.__context__)
@@ -117,6 +123,10 @@ def _trace(error: BaseException) -> str:
         return "".join(traceback.format_exception(error))
     except Exception:
         return "".join(traceback.format_tb(error.__traceback__))
+
+
+def _is_ours(traceback: TracebackType) -> bool:
+    return traceback.tb_frame.f_code.co_filename.startswith(_PACKAGE)
 
 
 def _frames(traceback: TracebackType | None) -> list[tuple[str, str, int]]:

@@ -8,10 +8,9 @@ built-in containers, whose iteration runs nobody's code, are read in bulk.
 from __future__ import annotations
 
 from bisect import bisect_right
-from itertools import islice
-from operator import countOf
+from itertools import chain, islice
 
-from ._codec import SCALARS, Packed, pack
+from ._codec import FORMATS, SCALARS, Numbers, Packed, as_numbers, pack
 from ._plan._chunks import HEAVY
 
 TYPE_CHECKING = False
@@ -25,6 +24,9 @@ _SIZED = frozenset({str, bytes})
 #: Stands for an item that cannot be pickled. It may be sent before the plan has heard of that, and cannot
 #: be unpickled, so that no function is ever called with it.
 _NOTHING = Packed([b"."])
+
+#: Items of a list that are looked at and packed at once: what a cache holds of the objects.
+_PIECE = 4096
 
 #: Numbers in a list or range that are read at once: fewer turns for small chunks.
 _FREE = 1024
@@ -79,13 +81,12 @@ class Intake:
             if self._source is None:
                 self._source = self._open()
             if self._slices is not None:
-                run = self._slices[self._read : self._read + count]
-                self._take_in(run)
+                run = self._read_slices(self._slices, self._read + count)
             elif self._bulk:
                 try:
                     run.extend(islice(self._source, count))
                 finally:  # where `strict` finds fault, what was read before that still counts
-                    self._take_in(run)
+                    run = self._taken_in(run, self._read)
             else:
                 count = self._read_singly(self._source, count, run)
             # A container is known to have ended without another look, but for `strict`, which takes one.
@@ -105,26 +106,29 @@ class Intake:
             return zip(*self._iterables, strict=self._strict)
         return iter(self._iterables[0])
 
-    def _take_in(self, run: Any) -> None:
-        """See what a run holds, and pack it if need be."""
+    def _read_slices(self, source: Any, upto: int) -> Any:
+        if type(source) is range:
+            return self._taken_in(source[self._read : upto], self._read)
+        upto = min(upto, len(source))
+        places = range(self._read, upto, _PIECE) or (upto,)
+        return _joined([self._taken_in(source[at : min(at + _PIECE, upto)], at) for at in places])
+
+    def _taken_in(self, run: Any, first: int) -> Any:
+        """See what a run holds, and pack it if need be: the run as it is kept, from index `first` on."""
         if type(run) is range:
             self.kinds.add(int)
-        elif run and self._packing and not self._all_scalars(run):
-            run[:] = [self._packed(item, at, copy=self._lazy) for at, item in enumerate(run)]
-
-    def _all_scalars(self, batch: list[Any]) -> bool:
-        kind = type(batch[0])
-        # To count one type takes half the time that telling them apart does.
-        if kind in SCALARS and countOf(map(type, batch), kind) == len(batch):
-            kinds = {kind}
-        else:
-            kinds = set(map(type, batch))
+            return run
+        if not (run and self._packing):
+            return run
+        kinds = _types(run)
         if not SCALARS.issuperset(kinds):
-            return False
-        if _SIZED.issuperset(kinds):
-            self.nbytes += sum(map(len, batch))
+            return [self._packed(item, at, copy=self._lazy) for at, item in enumerate(run, first)]
         self.kinds |= kinds
-        return True
+        if _SIZED.issuperset(kinds):
+            self.nbytes += sum(map(len, run))
+        kind, *others = kinds
+        numbers = as_numbers(run, kind) if kind in FORMATS and not others else None
+        return run if numbers is None else numbers
 
     def _read_singly(self, source: Iterator[Any], count: int, run: list[Any]) -> int:
         """Read up to `count` items, fewer if they are large, and answer how many were wanted."""
@@ -145,13 +149,14 @@ class Intake:
             else:
                 if self._star:
                     item = tuple(item)  # noqa: PLW2901 -- as itertools.starmap does
-                append(self._packed(item, len(run), copy=True) if self._packing else item)
+                index = self._read + len(run)
+                append(self._packed(item, index, copy=True) if self._packing else item)
             if self.nbytes > HEAVY:
                 return len(run)
         return count
 
-    def _packed(self, item: Any, place: int, *, copy: bool) -> Any:
-        """An item as it travels; `place` is its own in the run that is being read."""
+    def _packed(self, item: Any, index: int, *, copy: bool) -> Any:
+        """An item as it travels."""
         if type(item) is tuple and (self._several or self._star):
             if SCALARS.issuperset(map(type, item)):
                 self.kinds.add(tuple)
@@ -163,7 +168,7 @@ class Intake:
         try:
             packed = pack(item, copy=copy)
         except Exception as error:
-            self.refused.append((self._read + place, error))
+            self.refused.append((index, error))
             return _NOTHING
         self.nbytes += packed.nbytes
         return packed
@@ -174,13 +179,14 @@ class Intake:
         begin = self._firsts[at]
         if stop <= begin + len(self._runs[at]):
             return self._runs[at][first - begin : stop - begin]
-        values: list[Any] = []
+        found: list[Any] = []
         while first < stop:
             begin, run = self._firsts[at], self._runs[at]
-            values += run[first - begin : stop - begin]
+            found.append(run[first - begin : stop - begin])
             first = begin + len(run)
             at += 1
-        return values
+        joined: Sequence[Any] = _joined(found)
+        return joined
 
     def forget(self, first: int, stop: int) -> None:
         """Let go of items that are done with."""
@@ -191,6 +197,23 @@ class Intake:
             if self._left[at] == 0:
                 del self._firsts[at], self._runs[at], self._left[at]
             first = end
+
+
+def _types(values: list[Any]) -> set[type]:
+    """The types of values."""
+    kind = type(values[0])
+    # To count one type takes half the time that telling them apart does.
+    if kind in SCALARS and [*map(type, values)].count(kind) == len(values):
+        return {kind}
+    return set(map(type, values))
+
+
+def _joined(runs: Sequence[Any]) -> Any:
+    if len(runs) == 1:
+        return runs[0]
+    if all(type(run) is Numbers and run.form == runs[0].form for run in runs):
+        return Numbers(runs[0].form, memoryview(b"".join(run.data for run in runs)))
+    return list(chain.from_iterable(runs))
 
 
 def _length(iterables: Sequence[Iterable[Any]]) -> int | None:

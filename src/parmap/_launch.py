@@ -12,6 +12,8 @@ import _thread
 import os
 import sys
 
+from . import _lifeline
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-_lifeline: tuple[int, int] | None = None
 _begun: list[tuple[_socket.socket, int]] = []  # a clean server that nobody has asked for yet
 _beginning = _thread.allocate_lock()  # held while it is started: several threads may come first
 
@@ -44,28 +45,6 @@ def undisturbed(act: Callable[[], T]) -> T:
         return act()
     finally:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
-
-
-def lifeline() -> int:
-    """The reading end of a pipe whose other end only this process holds."""
-    global _lifeline  # noqa: PLW0603 -- one for each process
-    if _lifeline is None:
-        _lifeline = os.pipe()
-    return _lifeline[0]
-
-
-def cut_lifeline(*, here: bool) -> None:
-    """Close it; `here`: only this process's copy of the writing end, in a forked child.
-
-    A child must, or workers would outlive the caller while it lives. The other end stays: the child may
-    be about to be a worker.
-    """
-    global _lifeline  # noqa: PLW0603
-    if _lifeline is not None:
-        os.close(_lifeline[1])
-        if not here:
-            os.close(_lifeline[0])
-        _lifeline = None
 
 
 def begin() -> None:
@@ -99,15 +78,16 @@ def forget() -> None:
     for sock, _ in _begun:
         sock.close()
     _begun.clear()
-    cut_lifeline(here=True)
+    _lifeline.cut(here=True)
 
 
 def _start_clean_server(preload: Sequence[str]) -> tuple[_socket.socket, int]:
     ours, theirs = _socket.socketpair()
     try:
+        lifeline = _lifeline.end()
         path = [str(place) for place in sys.path] if preload else []
-        program = f"s.main({theirs.fileno()}, {lifeline()}, {list(preload)!r}, {path!r})"
-        return ours, interpreter("_server", program, [theirs.fileno(), lifeline()])
+        program = f"s.main({theirs.fileno()}, {lifeline}, {list(preload)!r}, {path!r})"
+        return ours, interpreter("_server", program, [theirs.fileno(), lifeline])
     except BaseException:
         ours.close()
         raise

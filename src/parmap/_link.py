@@ -5,8 +5,9 @@ from __future__ import annotations
 import _signal
 import os
 
-from . import _byvalue, _codec, _failure, _memory, _oom, _segments, _wire
-from ._channel import Channel, Closed
+from . import _area, _byvalue, _codec, _failure, _memory, _oom, _segments, _wire
+from ._cell import CLAIMED
+from ._channel import CAN_PASS_FDS, Channel, Closed
 from ._errors import WorkerDied, WorkerStartError
 from ._process import NEWS, signal_name
 from ._wire import WireError
@@ -32,16 +33,26 @@ _COMPARED = 1 << 16
 class Task:
     """What a call sends to each of its workers before any item."""
 
-    __slots__ = ("halts", "key", "parts", "shared", "star", "timed")
+    __slots__ = ("chunksize", "halts", "key", "parts", "shared", "star", "timed")
 
     def __init__(
-        self, parts: list[Any], *, halts: bool, star: bool, timed: bool, share: bool = False
+        self,
+        parts: list[Any],
+        *,
+        halts: bool,
+        star: bool,
+        timed: bool,
+        chunksize: int | None = None,
+        share: bool = False,
     ) -> None:
         self.parts = parts  # the function, packed
         self.shared: Shared | None = None  # where its large parts are, if they are shared
         self.halts = halts  # after a failure, what is above it is not to be run
         self.star = star  # an item is a tuple of arguments
         self.timed = timed  # the worker is to say since when it is at an item
+        self.chunksize = (
+            chunksize  # after so many items it is to send the results; None: now and then
+        )
         if share and max(map(len, parts)) >= _memory.BESIDE:
             try:
                 self.shared = _segments.share(parts)
@@ -106,6 +117,8 @@ class Link:
         self.ambience = 0  # the version that it has
         self.generation = 0  # that of the caller's modules when it was started
         self._cell = cell
+        self._area: _area.Area | None = None
+        self._wants_area = False
         # Key to number, oldest first; and what keeps their shared memory alive.
         self._functions: dict[bytes, tuple[int, Shared | None]] = {}
         self._numbers = 0
@@ -136,7 +149,8 @@ class Link:
         is as the call before.
         """
         self._call += 1
-        current = task.key, task.halts, task.star, task.timed
+        manner = task.halts, task.star, task.timed, task.chunksize
+        current = task.key, manner
         if current == self._current and self.ambience == ambience[0]:
             return
         self._current = current
@@ -154,7 +168,7 @@ class Link:
         news = b""
         if self.ambience != ambience[0]:
             self.ambience, news = ambience
-        head = _codec.pack_plain((number, forget, task.halts, task.star, task.timed))
+        head = _codec.pack_plain((number, forget, *manner))
         self.channel.queue(_wire.CALL, [head, news, *parts], task.shared)
 
     def send(self, first: int, values: Sequence[Any], kinds: Collection[type]) -> None:
@@ -162,12 +176,32 @@ class Link:
         parcels, parts = _codec.bundle(values, kinds)
         count = len(values)
         head = _codec.pack_plain((self._call, self._ordinal, first, count, parcels))
-        self._owed.append((self._ordinal, first, count))
-        self._ordinal += count
+        if self._wants_area:
+            self._make_area()
+        self._owe(first, count)
         self._unheard += count
         if self.tasks_left is not None:
             self.tasks_left -= count
         self.channel.queue(_wire.ITEMS, [head, *parts])
+
+    def _make_area(self) -> None:
+        """Give the worker memory for its results: they are numbers, and many."""
+        self._wants_area = False
+        try:
+            segment, self._area = _area.make()
+        except OSError:
+            return  # it is tried again when there are many more
+        self.channel.queue_area(segment)
+
+    def _owe(self, first: int, count: int) -> None:
+        if self._owed:  # where it goes on as it was, there need be no more to look through
+            start, index, before = self._owed[-1]
+            if start + before == self._ordinal and index + before == first:
+                self._owed[-1] = start, index, before + count
+                self._ordinal += count
+                return
+        self._owed.append((self._ordinal, first, count))
+        self._ordinal += count
 
     def flush(self) -> None:
         """Send what can be sent; what the worker's end means is seen when reading."""
@@ -220,6 +254,8 @@ class Link:
     def running(self) -> tuple[int | None, float]:
         """The index of the item that it is at, and since when (monotonic seconds; 0: unknown)."""
         ordinal, since = self._cell.running()
+        if self._area is not None and ordinal >= 0:
+            ordinal += self._area.filled(self._cell.words[CLAIMED] - ordinal - 1)
         return self._index(ordinal), since / 1e9
 
     def _index(self, ordinal: int) -> int | None:
@@ -261,18 +297,36 @@ class Link:
         news: list[News] = []
         for frame in frames:
             parts: Any = frame.parts  # all there, as they come from a channel
-            if frame.kind in (_wire.RESULTS, _wire.FAILED, _wire.DROPPED):
+            if frame.kind == _wire.RESULTS:
+                self._take_results(parts, news)
+            elif frame.kind in (_wire.FAILED, _wire.DROPPED):
                 news += self._of_items(frame.kind, parts)
             else:
                 news += self._of_worker(frame.kind, parts)
         return news
 
+    def _take_results(self, parts: list[memoryview], news: list[News]) -> None:
+        """Add results to the news; to the last of it, if they follow upon that."""
+        ordinal, count, seconds, parcels = _codec.unpack(parts[:1])
+        kind = parcels[0][0]
+        if kind == _codec.PLACED and self._area is not None:
+            _, form, place = parcels[0]
+            parcels = [(_codec.NUMBERS, form)]
+            parts = [parts[0], memoryview(self._area.take(place, count, ordinal + count))]
+        elif kind == _codec.NUMBERS and self._area is None:
+            self._wants_area = count >= _area.WORTH and CAN_PASS_FDS
+        self._unheard -= count
+        for first, stop in self._settle(ordinal, ordinal + count):
+            last = news[-1] if news else None
+            if last is not None and last.kind == _wire.RESULTS and last.stop == first:
+                last.stop = stop
+                last.seconds += seconds
+                last.payload.append((parcels, parts[1:]))
+            else:
+                payload = [(parcels, parts[1:])]
+                news.append(News(_wire.RESULTS, first, stop, payload, float(seconds)))
+
     def _of_items(self, kind: int, parts: list[memoryview]) -> list[News]:
-        if kind == _wire.RESULTS:
-            ordinal, count, seconds, parcels = _codec.unpack(parts[:1])
-            self._unheard -= count
-            spans = self._settle(ordinal, ordinal + count)
-            return [News(kind, *span, (parcels, parts[1:]), float(seconds)) for span in spans]
         begin, detail = _codec.unpack(parts[:1])
         if kind == _wire.FAILED:
             self._unheard -= 1
@@ -362,3 +416,4 @@ class Link:
         """Give up what belongs to this end."""
         self.channel.close()
         self._cell.close()
+        self._area = None

@@ -30,6 +30,7 @@ from ._wire import WireError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from ._link import Link, News, Task
@@ -308,8 +309,12 @@ class ProcessDrive(Drive):
         self.feed(WorkerReady(time.monotonic(), worker, self._links[worker].tasks_left))
 
     def _heard_results(self, worker: int, news: News) -> None:
-        parcels, parts = news.payload
-        values, broken = understand(_codec.load, parcels, parts)
+        values: Sequence[Any] = []
+        broken = False
+        for parcels, parts in news.payload:
+            some, some_broken = understand(_codec.load, parcels, parts)
+            values = [*values, *some] if values else some
+            broken |= some_broken
         if len(values) != news.stop - news.first:
             msg = "a worker has reported what it did not hold"
             raise WireError(msg)

@@ -50,14 +50,23 @@ def anonymous_file(size: int) -> int:
         fd, path = tempfile.mkstemp(prefix="parmap-")
         os.unlink(path)
     try:
-        if size and hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(fd, 0, size)
-        else:
-            os.ftruncate(fd, size)
+        reserve(fd, size)
     except BaseException:
         os.close(fd)
         raise
     return fd
+
+
+def reserve(fd: int, size: int) -> None:
+    """Let an anonymous file have this size.
+
+    Raises:
+        OSError: There is no room.
+    """
+    if size and hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(fd, 0, size)
+    else:
+        os.ftruncate(fd, size)
 
 
 def write(fd: int, buffers: Sequence[memoryview]) -> int:

@@ -128,7 +128,7 @@ def check_iterable(name: str, value: Any) -> Iterable[Any]:
 def check_count(name: str, value: Any, *, least: int = 1, optional: bool = True) -> int | None:
     """A whole number of at least `least`, NumPy's too; None where it is `optional`."""
     if (value is None and optional) or (type(value) is int and value >= least):
-        return value  # type: ignore[no-any-return]
+        return value
     takes = f"a whole number of at least {least}" + (" or None" if optional else "")
     if value is None or _is_bool(value):
         _wrong_type(name, takes, value)

@@ -12,7 +12,7 @@ import sys
 from concurrent.futures import Executor, Future
 from functools import partial
 
-from . import _codec, _process, _stock, _worker
+from . import _codec, _errands, _process, _stock
 from ._cpus import available_cpus
 from ._options import (
     check_arguments_tuple,
@@ -103,7 +103,7 @@ class Pool(Executor):
             if launch is None:
                 setup = _codec.pack((initializer, arguments), copy=True).parts
             else:
-                setup = _codec.pack((_worker.set_up_carried, ()), copy=True).parts
+                setup = _codec.pack((_errands.set_up_carried, ()), copy=True).parts
         kind = _stock.Kind(
             start_method=method,
             setup=setup,

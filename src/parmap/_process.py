@@ -498,8 +498,8 @@ def _be_spawned_worker(
 
 
 def _be_worker(carried: Any, sock: int, cell: int, lifeline: int) -> None:
-    from . import _worker
+    from . import _errands, _worker
 
     _be_apart()
-    _worker.carried = carried
+    _errands.carried = carried
     _worker.main(sock, cell, lifeline, last=False)

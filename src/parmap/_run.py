@@ -54,7 +54,14 @@ def make_drive(call: Call) -> Drive:
             timed = options.item_timeout is not None
             share = stock is not None  # what is shared is as good as a copy
             function = _codec.pack(call.func, copy=not share)
-            task = Task(function.parts, halts=halts, star=call.star, timed=timed, share=share)
+            task = Task(
+                function.parts,
+                halts=halts,
+                star=call.star,
+                timed=timed,
+                chunksize=options.chunksize,
+                share=share,
+            )
     except BaseException:
         if "progress" in common:
             common["progress"].close()

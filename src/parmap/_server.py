@@ -16,7 +16,7 @@ import os
 import select
 import sys
 
-from . import _codec, _failure, _wire, _worker
+from . import _codec, _failure, _lifeline, _wire, _worker
 from ._channel import Channel, Closed
 
 TYPE_CHECKING = False
@@ -44,7 +44,7 @@ def _preload(channel: Channel, lifeline: int, names: Sequence[str], path: list[s
     if not names:
         return True
     try:
-        own = _worker.die_by_signal(lifeline)  # an import that never ends sees no socket
+        own = _lifeline.hold_by_signal(lifeline)  # an import that never ends sees no socket
     except (ImportError, AttributeError, OSError):
         own = -1
     usual = sys.path[:]
@@ -58,7 +58,7 @@ def _preload(channel: Channel, lifeline: int, names: Sequence[str], path: list[s
     except Closed:
         return False
     except BaseException as error:
-        channel.queue(_wire.PRELOADS, [_codec.pack_plain(name), _failure.pack(error, skip=1)])
+        channel.queue(_wire.PRELOADS, [_codec.pack_plain(name), _failure.pack(error)])
         channel.flush()
         return False
     sys.path[:] = usual

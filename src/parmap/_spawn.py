@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from . import _codec, _process, _stock, _worker
+from . import _codec, _errands, _process, _stock
 from ._choice import describe
 from ._cpus import available_cpus
 from ._intake import Intake
@@ -242,7 +242,7 @@ class _Fresh:
                 task = self._task(self._func, star=star)
                 intake = Intake([items], star=False, strict=False, packing=True)
             else:
-                task = self._task(_worker.run_carried, star=False)
+                task = self._task(_errands.run_carried, star=False)
                 intake = Intake([range(len(items))], star=False, strict=False, packing=True)
             return self._drive(stock, task, intake, stop_at)
         finally:

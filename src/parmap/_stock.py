@@ -15,7 +15,18 @@ import select
 import time
 from itertools import count
 
-from . import _ambience, _cell, _codec, _cpus, _launch, _memory, _modules, _nesting, _process
+from . import (
+    _ambience,
+    _cell,
+    _codec,
+    _cpus,
+    _launch,
+    _lifeline,
+    _memory,
+    _modules,
+    _nesting,
+    _process,
+)
 from ._channel import Channel, Closed
 from ._link import Link
 from ._serialization import SerializationError
@@ -319,7 +330,7 @@ class Stock:
         return link
 
     def _launch(self, sock: int, cell: int, number: int, ours: _socket.socket) -> _process.Child:
-        lifeline = _launch.lifeline()
+        lifeline = _lifeline.end()
         if self.kind.launch is not None:
             name = self.kind.name.format(number)
             return self.kind.launch(sock, cell, lifeline, ours.fileno(), name)
@@ -565,7 +576,7 @@ class _Registry:
             with self._lock:  # not before: who was interrupted must find it again
                 if self._servers.get(held) is server:
                     del self._servers[held]
-        _launch.cut_lifeline(here=False)
+        _lifeline.cut(here=False)
 
     def _abandon(self) -> None:
         self._lock = _thread.allocate_lock()

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-from . import _codec, _launch, _nesting, _worker
+from . import _codec, _errands, _launch, _nesting
 from ._errors import ParmapError
 from ._intake import Intake
 from ._link import Task
@@ -225,7 +225,7 @@ class _SubmitDrive(ProcessDrive):
         wake: Wake,
     ) -> None:
         rules = Rules(workers=size, stop_at_failure=False, keep_idle=False)
-        function = _codec.pack(_worker.apply_task, copy=True)
+        function = _codec.pack(_errands.apply_task, copy=True)
         task = Task(function.parts, halts=False, star=True, timed=False)
         intake = Intake([()], star=False, strict=False, packing=True)
         super().__init__(stock, task, rules, intake, name="submit", retry_on=(), numbered=False)

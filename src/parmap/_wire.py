@@ -34,7 +34,8 @@ KILL = 14  # to the clean server: signal a worker's process group
 EXITED = 15  # from the clean server: a worker's exit status
 FREED = 16  # from a receiver of segments: their numbers, eight bytes each, for their sender
 PRELOADS = 17  # from the clean server: the module that it imports now, if any, or why it cannot
-KINDS = frozenset(range(HELLO, PRELOADS + 1))
+AREA = 18  # to a worker: memory for its results; a descriptor comes along
+KINDS = frozenset(range(HELLO, AREA + 1))
 
 MAGIC = 0xA7
 ELSEWHERE = 1 << 63

@@ -296,7 +296,7 @@ words["environment"] = {}
 parcels, parts = _codec.bundle([_codec.pack([1], copy=False), _codec.pack([2], copy=False)])
 stream = b"".join([
     frame(_wire.HELLO, plain(hello), plain(words)),
-    frame(_wire.CALL, plain((1, None, True, False, False)), b"", plain(len)),
+    frame(_wire.CALL, plain((1, None, True, False, False, None)), b"", plain(len)),
     frame(_wire.ITEMS, plain((1, 0, 0, 3, [(0, 3)])), plain(["a", "bc", ""])),
     frame(_wire.ITEMS, plain((1, 3, 3, 2, parcels)), *map(bytes, parts)),
     frame(_wire.FREED, bytes(8)),
@@ -326,7 +326,7 @@ def test_worker_gets_another_number_of_items_than_was_said(count: int) -> None:
     program = f"""
 stream = b"".join([
     frame(_wire.HELLO, plain(hello), plain(words)),
-    frame(_wire.CALL, plain((1, None, True, False, False)), b"", plain(len)),
+    frame(_wire.CALL, plain((1, None, True, False, False, None)), b"", plain(len)),
     frame(_wire.ITEMS, plain((1, 0, 0, {count}, [(0, 3)])), plain(["a", "bc", ""])),
 ])
 assert ends(stream, be_worker) == 1

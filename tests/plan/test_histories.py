@@ -375,6 +375,19 @@ def test_an_explicit_chunksize_holds_from_the_first_message_on():
     )
 
 
+def test_cheap_chunks_of_an_explicit_size_are_sent_by_the_dozen():
+    (
+        History(workers=1, chunksize=3)
+        .first(Read(3))
+        .then(InputRead(0.0, 1000, ended=True), StartWorker(0))
+        .then(WorkerReady(0.0, 0), Send(0, 0, 3))
+        .then(ItemsDone(0.1, 0, 0, 3, 3e-6), Send(0, 3, 27), Send(0, 27, 51))
+        .then(ItemsDone(0.2, 0, 3, 27, 24e-6), Send(0, 51, 243))
+        .then(ItemsDone(0.3, 0, 27, 51, 2.4))
+        .then(ItemsDone(0.4, 0, 51, 243, 19.2), Send(0, 243, 246))
+    )
+
+
 def test_what_one_chunk_holds_starts_one_worker():
     (
         History(workers=4, chunksize=10)
@@ -395,7 +408,7 @@ def test_workers_that_may_not_run_a_whole_chunk_are_started_all_at_once():
 def test_nobody_is_killed_for_a_suspect_while_a_worker_can_be_started():
     """Though another could be sent more ahead, if there were more."""
     (
-        History(workers=2, chunksize=1, retries=1, known=(1e-6, 1))
+        History(workers=2, chunksize=1, retries=1, known=(0.019, 1))
         .first(Read(1))
         .then(InputRead(0.0, 3, ended=True), StartWorker(0), StartWorker(1))
         .then(WorkerReady(0.0, 0), Send(0, 0, 1), Send(0, 1, 2))

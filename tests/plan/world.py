@@ -22,7 +22,7 @@ import sys
 from random import Random
 
 from parmap._plan._call import AHEAD, FUTILE, PATIENCE, Plan, Rules
-from parmap._plan._chunks import SLICE
+from parmap._plan._chunks import LARGEST, SLICE
 from parmap._plan._crew import INFINITY
 from parmap._plan._vocabulary import (
     GaveBack,
@@ -366,7 +366,7 @@ class World:
             self.free.difference_update(indices)
         need(self.doom is None or indices[-1] < self.doom[0], "a cancelled item is sent")
         fixed = self.rules.chunksize
-        need(fixed is None or len(indices) <= fixed, "the chunk is too large")
+        need(len(indices) <= max(fixed or 1, LARGEST), "too much is sent at once")
         worker.handled += len(indices)
         worker.news = worker.news if worker.held else self.now
         worker.bare = False

@@ -423,10 +423,9 @@ class Plan:
         """Do the next thing that gives a worker something to do; False when there is nothing."""
         crew, waiting = self.crew, self.waiting.count
         member = crew.hungry(ahead=False)
-        if member is None and self.pace.cheap and (waiting or self._can_read):
-            # A worker must be idle for a suspect that has waited long enough.
-            if not self._impatient(now):
-                member = crew.hungry(ahead=True)
+        # A worker must be idle for a suspect that has waited long enough.
+        if member is None and self.pace.cheap and not self._impatient(now):
+            member = crew.hungry(ahead=True) if waiting or self._can_read else None
         if member is not None:
             return self._feed(member, now)
         if crew.full:
@@ -449,12 +448,11 @@ class Plan:
 
     def _feed(self, member: Member, now: float) -> bool:
         waiting = self.waiting.count
-        if self.suspects and member.held.count == 0:
-            if not (waiting or self._can_read) or self._impatient(now):
-                index = heappop(self.suspects)
-                self._suspect_since = now
-                self._send(member, index, index + 1, now, alone=True)
-                return True
+        if self.suspects and member.held.count == 0 and self._is_suspects_turn(now):
+            index = heappop(self.suspects)
+            self._suspect_since = now
+            self._send(member, index, index + 1, now, alone=True)
+            return True
         if waiting:
             size = self._chunk()
             if member.budget is not None:
@@ -463,6 +461,9 @@ class Plan:
             return True
         self._ask_to_read()
         return False
+
+    def _is_suspects_turn(self, now: float) -> bool:
+        return not (self.waiting.count or self._can_read) or self._impatient(now)
 
     def _send(
         self, member: Member, first: int, stop: int, now: float, *, alone: bool = False

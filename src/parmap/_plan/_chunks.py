@@ -78,14 +78,14 @@ class Pace:
             self._weight = (self._weight + nbytes / count) / 2 if self._weight else nbytes / count
 
     def size(self, left: int | None, workers: int) -> int:
-        """Items for the next chunk, with `left` items to go (None: nobody knows) for `workers`."""
-        if self._fixed is not None:
-            return self._fixed
+        """Items that a worker is sent at once, with `left` items to go (None: nobody knows) for `workers`."""
         size = self._most
         if left is not None:
             size = min(size, max(-(-left // (SHARES * workers)), self._least))
         if self._weight:
             size = min(size, int(HEAVY / self._weight))
+        if self._fixed is not None:  # as many of the caller's chunks
+            return max(size // self._fixed, 1) * self._fixed
         return max(size, 1)
 
     def worth_moving(self, count: int) -> bool:

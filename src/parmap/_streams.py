@@ -1,0 +1,54 @@
+"""A worker's standard streams: what the function prints is sent to the caller."""
+
+from __future__ import annotations
+
+import io
+import os
+
+from ._channel import Closed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+def open_stream(number: int, forward: Callable[[int, bytes], None]) -> io.TextIOWrapper:
+    """The stream that stands for descriptor 1 or 2; whole lines are forwarded at once."""
+    return _Stream(
+        io.BufferedWriter(_Forwarder(forward, number)),
+        encoding="utf-8",
+        errors="backslashreplace",
+        line_buffering=True,
+    )
+
+
+class _Stream(io.TextIOWrapper):
+    """One that a function cannot close for those that come after it."""
+
+    def close(self) -> None:
+        self.flush()
+
+
+class _Forwarder(io.RawIOBase):
+    """Forwards what is written."""
+
+    def __init__(self, forward: Callable[[int, bytes], None], number: int) -> None:
+        self._forward = forward
+        self._number = number
+        self._pid = os.getpid()
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._number
+
+    def write(self, data: Any) -> int:
+        if os.getpid() != self._pid:  # a process that an item has forked: it speaks for itself
+            return os.write(self._number, data)
+        try:
+            self._forward(self._number, bytes(data))
+        except Closed:
+            pass  # nobody listens any more
+        return len(data)
