@@ -142,12 +142,15 @@ def _current() -> dict[str, Any]:
 _calm: dict[str, Any] = {}
 
 
-def is_disturbed() -> bool:
+def is_disturbed(*, lastingly: bool = False) -> bool:
     """Whether an item has changed what those after it should find; to look takes a microsecond.
 
-    The environment and `sys.path` stay for the rest of a call: modules set them as they are imported.
+    What it has changed `lastingly` (the environment and `sys.path`) stays for the rest of a call, since
+    modules do so as they are imported.
     """
     calm = _calm
+    if lastingly:
+        return not calm or sys.path != calm["path"] or variables() != calm["environment"]
     return bool(calm) and (
         sys.getrecursionlimit() != calm["recursion"]
         or sys.get_int_max_str_digits() != calm["digits"]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 #: How a function's own `__name__` of "__main__" travels, so that any other mention of it stands out.
-_NAME_MARK = b"parmap:__main__"
+_NAME_MARK = b"parmap:main"
 
 #: Where objects live that `pickle` would carry as if a descriptor were the same in another process.
 CONNECTIONS = "multiprocessing.connection"
@@ -58,7 +58,7 @@ def dumps(obj: object, buffer_callback: Callable[[Any], object] | None) -> bytes
     except RAISED as error:
         raise NotSimple from error
     data = file.getvalue()
-    if len(data) > _LARGEST or b"__main__" in data.replace(_NAME_MARK, b""):
+    if len(data) > _LARGEST or b"__main__" in data:
         raise NotSimple
     if traits is not None:
         make_room(_newest, _NEWEST)

@@ -6,6 +6,7 @@ from . import _byvalue, _codec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 #: Functions of submitted tasks that are kept.
@@ -14,8 +15,12 @@ _KNOWN = 16
 _known: dict[bytes, _byvalue.Loaded] = {}  # by their pickles, newest last
 
 
-def apply_task(function: bytes, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+def apply_task(
+    function: bytes | Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]
+) -> Any:
     """Run a submitted task. An unchanged function is the same object every time, with its caches."""
+    if not isinstance(function, bytes):
+        return function(*arguments, **keywords)
     loaded = _known.pop(function, None)
     if loaded is None:
         loaded = _byvalue.Loaded(lambda: _codec.unpack([memoryview(function)]))

@@ -11,8 +11,10 @@ import itertools
 import sys
 from concurrent.futures import Executor, Future
 from functools import partial
+from types import BuiltinFunctionType, FunctionType
 
 from . import _codec, _errands, _process, _stock
+from ._byvalue import importable
 from ._cpus import available_cpus
 from ._options import (
     check_arguments_tuple,
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 
     P = ParamSpec("P")
     R = TypeVar("R")
+
+
+_NAMED = (FunctionType, BuiltinFunctionType)
 
 
 class Pool(Executor):
@@ -144,7 +149,11 @@ class Pool(Executor):
         check_callable("fn", fn)
         future: Future[R] = Future()
         try:
-            function = b"".join(_codec.pack(fn, copy=False, beside=False).parts)
+            # A function that travels by name is the same object there every time; one that does not is
+            # packed by itself, so that the worker knows it again.
+            function: object = fn
+            if type(fn) not in _NAMED or not importable(fn):
+                function = b"".join(_codec.pack(fn, copy=False, beside=False).parts)
             packed = _codec.pack((function, args, kwargs), copy=True)
         except SerializationError as error:
             future.set_exception(error)

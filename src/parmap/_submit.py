@@ -35,6 +35,12 @@ _ASKED = 20
 _PATIENCE = 0.05
 
 
+#: While so many tasks come between two turns of the thread, it lets those that submit them get on for so
+#: many seconds: to hand the interpreter to and fro between two threads takes longer than to submit a task.
+_BURST = 16
+_LULL = 0.002
+
+
 class Submitted:
     """A task: its future, what is to be run, and its caller's surroundings."""
 
@@ -72,13 +78,14 @@ def _tell(future: Future[Any], tell: Callable[..., Any], *said: Any) -> Any:
     given it back: then it stays taken for ever, and so would we. Others hold it for microseconds.
     """
     lock = future._condition
-    for _ in range(_ASKED):
-        if lock.acquire(timeout=_PATIENCE):
-            try:
-                return tell(*said)
-            finally:
-                lock.release()
-    return None
+    if not (
+        lock.acquire(blocking=False) or any(lock.acquire(timeout=_PATIENCE) for _ in range(_ASKED))
+    ):
+        return None
+    try:
+        return tell(*said)
+    finally:
+        lock.release()
 
 
 class Submissions:
@@ -90,6 +97,7 @@ class Submissions:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._waiting: list[Submitted] = []
+        self.count = 0  # of all tasks so far
         self._wake: Wake | None = None  # the thread's, as long as it takes tasks
         self._thread: threading.Thread | None = None  # the latest
         self.closed = False  # no more tasks are taken
@@ -111,6 +119,7 @@ class Submissions:
             if self._wake is None:
                 self._start()
             self._waiting.append(task)
+            self.count += 1
             if len(self._waiting) == 1:
                 assert self._wake is not None
                 self._wake.set()
@@ -231,6 +240,7 @@ class _SubmitDrive(ProcessDrive):
         super().__init__(stock, task, rules, intake, name="submit", retry_on=(), numbered=False)
         self._submissions = submissions
         self._asked = 0  # for so many tasks, once there are some
+        self._counted = 0  # tasks submitted when it was last waited
         self._begun = begun  # by index: what is not answered
         intake.kinds.add(_codec.Packed)
         self.wake_by(wake)
@@ -248,6 +258,13 @@ class _SubmitDrive(ProcessDrive):
         first = self.plan.read
         self._begun.update(enumerate(taken, first))
         self.feed(InputRead(time.monotonic(), len(taken), ended=ended))
+
+    def wait(self, until: float) -> None:
+        """See `Drive`."""
+        if self._submissions.count - self._counted >= _BURST:
+            time.sleep(_LULL)
+        self._counted = self._submissions.count
+        super().wait(until)
 
     def woken(self) -> None:
         """See `ProcessDrive`: a task has come, or a worker."""
@@ -275,14 +292,13 @@ class _SubmitDrive(ProcessDrive):
 
     def put_up(self, link: Link, first: int, stop: int) -> None:
         """See `ProcessDrive`: each task runs in its own caller's surroundings."""
-        for ambience, group in itertools.groupby(
-            range(first, stop), lambda index: self._begun[index].ambience
-        ):
-            if link.ambience != ambience[0]:
-                link.begin(self.task, ambience)
-            indices = list(group)
-            packed = [self._begun[index].packed for index in indices]
-            link.send(indices[0], packed, self.intake.kinds)
+        tasks = [self._begun[index] for index in range(first, stop)]
+        for _, group in itertools.groupby(tasks, lambda task: task.ambience[0]):
+            alike = list(group)
+            if link.ambience != alike[0].ambience[0]:
+                link.begin(self.task, alike[0].ambience)
+            link.send(first, [task.packed for task in alike], self.intake.kinds)
+            first += len(alike)
 
     def _took_run(
         self, now: float, worker: int, first: int, stop: int, values: Sequence[Any], seconds: float

@@ -119,6 +119,7 @@ class Worker:
         self._halted = -1  # index of that failure
         self._chunksize: int | None = None
         self._looked_at = 0.0  # when what an item may have changed was last looked for
+        self._has_slept = False  # since the last call
 
     # --- frames -----------------------------------------------------------------------------------
 
@@ -148,6 +149,7 @@ class Worker:
 
     def _wait(self, poller: select.poll) -> bool:
         """Wait for something to do; False after too long without."""
+        self._has_slept = True
         if self._channel.lender.keeps and not poller.poll(REST * 1000):
             self._channel.lender.rest()
         if self._idle_timeout is None:
@@ -270,20 +272,25 @@ class Worker:
         if packed or self._runner.timed:
             values = list(values)
         self._run_all(run, values, start, first)
-        self._report()
         self._words[_AT] = -1
         self._put_right()  # while the caller is at the results
 
     def _next_call(self, call: int) -> None:
-        self._call, self._halted, self._looked_at = call, -1, 0.0
+        self._call, self._halted = call, -1
         self._runner.begin()
-        _ambience.enforce()  # threads that were left behind may have changed something
+        if self._has_slept or _ambience.is_disturbed(lastingly=True):
+            self._has_slept = False  # threads that were left behind may have changed something, too
+            _ambience.enforce()
 
     def _run_all(self, run: Callable[..., None], values: Any, start: int, first: int) -> None:
-        """Run the items of a message, whose ordinals begin at `start` and whose indices at `first`."""
+        """Run the items of a message, whose ordinals begin at `start` and whose indices at `first`.
+
+        Whatever comes of it, all results are sent.
+        """
         stop = start + len(values)
         every = self._chunksize or len(values)
         at, due = start, start + every  # `due`: where results are to be sent, however few
+        self._looked_at = time.perf_counter()
         pace = self._runner.pace
         while at < stop:
             at, upto = self._claim(at, due, stop)
