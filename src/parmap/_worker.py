@@ -289,7 +289,7 @@ class Worker:
         """
         stop = start + len(values)
         every = self._chunksize or len(values)
-        at, due = start, start + every  # `due`: where results are to be sent, however few
+        at, due = start, min(start + every, stop)  # `due`: where results are to be sent, however few
         self._looked_at = time.perf_counter()
         pace = self._runner.pace
         while at < stop:
@@ -311,7 +311,7 @@ class Worker:
             now = time.perf_counter()
             if at >= due or self._results.is_time(now):
                 self._report()
-                due = at + every
+                due = min(at + every, stop)
             if at < stop and now - self._looked_at >= RUN:
                 self._looked_at = now
                 self._put_right()

@@ -192,6 +192,21 @@ def test_results_of_many_kinds_in_one_message(func):
     assert [*map(type, got)] == [*map(type, wanted)]
 
 
+def nap_and_double(x):
+    time.sleep(0.0005 * (x % 5))
+    return 2 * x if x % 3 else [x]
+
+
+@pytest.mark.parametrize("chunksize", [None, 7, 100, 1000])
+def test_results_sent_in_the_middle_of_a_message_and_at_its_end(chunksize):
+    """They are sent every fiftieth of a second, and the rest must not wait for the next message."""
+    items, wanted = range(400), [*map(nap_and_double, range(400))]
+    for _ in range(2):
+        assert parallel_map(nap_and_double, items, chunksize=chunksize, timeout=30) == wanted
+        got = parallel_imap(nap_and_double, items, chunksize=chunksize, max_workers=1)
+        assert list(got) == wanted
+
+
 # --- what changes between calls -------------------------------------------------------------------
 
 TOGGLED = """
