@@ -168,10 +168,10 @@ def _warm() -> tuple[set[int], dict[str, int], int]:
 
     A worker that became idle before it was ready has not told its pid yet.
     """
-    stock = sys.modules.get("parmap._stock")
-    if stock is None:
+    module = sys.modules.get("parmap._registry")
+    if module is None:
         return set(), {}, 0
-    registry = stock._registry
+    registry = module.registry
     links = [link for one in registry._stocks for link in one._idle]
     workers = [link.pid for link in links]
     servers = [server.pid for server in registry._servers.values()]
@@ -231,7 +231,7 @@ def _nothing_left_by_module(request):
     request.session.stash[_FAILED] = False
     before = Snapshot() if _COUNTED else None
     yield
-    if "parmap._stock" in sys.modules:
+    if "parmap._registry" in sys.modules:
         sys.modules["parmap"].shutdown()
     if before is not None and not request.session.stash[_FAILED]:
         left = wait_until_gone(before, warm=False)

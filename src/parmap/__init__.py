@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     )
     from ._map import parallel_imap, parallel_map, parallel_starmap, using
     from ._pool import Pool
+    from ._registry import shutdown
     from ._serialization import SerializationError
     from ._spawn import run_in_process, spawn_each
-    from ._stock import shutdown
 
 _HOMES = {
     "_cpus": ("available_cpus",),
@@ -60,7 +60,7 @@ _HOMES = {
     "_pool": ("Pool",),
     "_serialization": ("SerializationError",),
     "_spawn": ("run_in_process", "spawn_each"),
-    "_stock": ("shutdown",),
+    "_registry": ("shutdown",),
 }
 
 #: What the older distributions of this name offered, and the line to write instead.

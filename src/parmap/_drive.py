@@ -158,6 +158,9 @@ class Drive:
         """Whether to close it now might wait for this very thread: see `ParallelIterator.__del__`."""
         return False
 
+    def hurry(self) -> None:
+        """Do what can be done before the plan is asked."""
+
     def advance(self) -> None:
         """Wait for the next thing to happen and deal with it."""
         self.suspended = False
@@ -187,6 +190,7 @@ class Drive:
     def run(self) -> None:
         """Do all of it."""
         try:
+            self.hurry()
             while self.verdict is None:
                 self.advance()
             self.close(abrupt=False)

@@ -18,6 +18,7 @@ import time
 from io import FileIO
 
 from . import _codec, _failure, _launch, _memory, _wire
+from ._caller import ambience
 from ._channel import SPIN, Closed, look_again
 from ._drive import Drive
 from ._errors import ItemTimeout, WorkerStartError
@@ -25,12 +26,12 @@ from ._link import understand
 from ._plan._crew import INFINITY
 from ._plan._vocabulary import GaveBack, Recall, Stop, WorkerGone, WorkerReady
 from ._serialization import SerializationError
-from ._stock import ambience, show, show_all
+from ._stock import show, show_all
 from ._wire import WireError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from ._link import Link, News, Task
@@ -117,7 +118,7 @@ class ProcessDrive(Drive):
             self._owns_wake = True
             self.wake_by(Wake())
         try:
-            link = self._stock.lease(self)
+            link = self.lease()
         except OSError as error:
             failure = WorkerStartError(f"no worker process can be started: {error}")
             failure.__cause__ = error
@@ -127,6 +128,10 @@ class ProcessDrive(Drive):
             self._wanted.append(worker)
         else:
             self._adopt(worker, link)
+
+    def lease(self) -> Link | None:
+        """A worker, if there is one now; else one is offered later."""
+        return self._stock.lease(self)
 
     def wake_by(self, wake: Wake) -> None:
         """Let other threads end this one's wait."""
@@ -153,7 +158,8 @@ class ProcessDrive(Drive):
         self._links[worker] = link
         self._workers[link.channel.fileno()] = worker
         self._poller.register(link.channel.fileno(), select.POLLIN)
-        link.begin(self.task, self._ambience)
+        if link.idle:  # else it has begun
+            link.begin(self.task, self._ambience)
         if link.ready:
             self.feed(WorkerReady(time.monotonic(), worker, link.tasks_left))
         else:
@@ -275,10 +281,14 @@ class ProcessDrive(Drive):
     def _hear(self, worker: int) -> None:
         link = self._links[worker]
         before = link.channel.received
+        self.take_in(worker, link.hear)
+        self.spent.received += link.channel.received - before
+
+    def take_in(self, worker: int, hear: Callable[[], list[News]]) -> None:
+        """Deal with what a worker says, or with its end."""
+        link = self._links[worker]
         try:
-            heard = link.hear()
-            self.spent.received += link.channel.received - before
-            for news in heard:
+            for news in hear():
                 if news.kind in HEARD:
                     HEARD[news.kind](self, worker, news)
         except Closed:
@@ -309,6 +319,15 @@ class ProcessDrive(Drive):
         self.feed(WorkerReady(time.monotonic(), worker, self._links[worker].tasks_left))
 
     def _heard_results(self, worker: int, news: News) -> None:
+        values, broken = self.unpickled(news)
+        self.took(worker, news.first, values, news.seconds, broken=broken)
+
+    def unpickled(self, news: News) -> tuple[Sequence[Any], bool]:
+        """The results that a worker has sent, and whether some of them cannot be read.
+
+        Raises:
+            WireError: They are not as many as it says.
+        """
         values: Sequence[Any] = []
         broken = False
         for parcels, parts in news.payload:
@@ -318,7 +337,7 @@ class ProcessDrive(Drive):
         if len(values) != news.stop - news.first:
             msg = "a worker has reported what it did not hold"
             raise WireError(msg)
-        self.took(worker, news.first, values, news.seconds, broken=broken)
+        return values, broken
 
     def _heard_failure(self, worker: int, news: News) -> None:
         data, fatal = news.payload

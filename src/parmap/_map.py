@@ -105,7 +105,7 @@ def parallel_map(
         iterable: Its arguments.
         *iterables: Its second, third, … arguments; the shortest ends the call.
         max_workers: Most workers at once; None: `available_cpus()`.
-        chunksize: Items in a message; None: adaptive, from measured run times.
+        chunksize: Items whose results are sent together; None: adaptive, from measured run times.
         timeout: Seconds for the whole call; None: no limit. What then runs is killed.
         item_timeout: Seconds for one item, from the call of `func`; None: no limit. Its worker is killed.
         retries: Further attempts of one item that failed with one of `retry_on`. It runs again alone,

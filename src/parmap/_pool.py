@@ -13,7 +13,7 @@ from concurrent.futures import Executor, Future
 from functools import partial
 from types import BuiltinFunctionType, FunctionType
 
-from . import _codec, _errands, _process, _stock
+from . import _caller, _codec, _errands, _process, _stock
 from ._byvalue import importable
 from ._cpus import available_cpus
 from ._options import (
@@ -158,7 +158,7 @@ class Pool(Executor):
         except SerializationError as error:
             future.set_exception(error)
             return future
-        self._submissions.put(Submitted(future, packed, _stock.ambience()))
+        self._submissions.put(Submitted(future, packed, _caller.ambience()))
         return future
 
     def map(

@@ -10,9 +10,9 @@ from ._choice import is_pool, stock_of
 from ._cpus import available_cpus
 from ._intake import Intake
 from ._link import Task
-from ._loop import ProcessDrive
 from ._plan._call import Rules
 from ._plan._crew import INFINITY
+from ._small import MapDrive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def make_drive(call: Call) -> Drive:
         most = stock.limit or options.max_workers or available_cpus()
         rules = _rules(call, min(options.max_workers or most, most))
         rules.known = _costs.get(task.key)
-        drive = ProcessDrive(stock, task, rules, intake, **common)
+        drive = MapDrive(stock, task, rules, intake, **common)
     else:
         from . import _executors
 
@@ -95,7 +95,7 @@ def make_drive(call: Call) -> Drive:
 def _remember(drive: Drive) -> None:
     """Keep what an item of this function costs, for the next call."""
     learned = drive.plan.pace.learned
-    if learned is None or not isinstance(drive, ProcessDrive):
+    if learned is None or not isinstance(drive, MapDrive):
         return
     key = drive.task.key
     _costs.pop(key, None)

@@ -9,27 +9,15 @@ from __future__ import annotations
 import _signal
 import _socket
 import _thread
-import atexit
 import os
 import select
 import time
-from itertools import count
 
-from . import (
-    _ambience,
-    _cell,
-    _codec,
-    _cpus,
-    _launch,
-    _lifeline,
-    _memory,
-    _modules,
-    _nesting,
-    _process,
-)
+from . import _ambience, _cell, _cpus, _launch, _lifeline, _memory, _modules, _process
+from ._caller import ambience
 from ._channel import Channel, Closed
 from ._link import Link
-from ._serialization import SerializationError
+from ._registry import registry
 from ._wire import OUTPUT, WireError
 
 TYPE_CHECKING = False
@@ -118,7 +106,7 @@ class Stock:
         self.generation = _modules.generation()  # of the caller's modules, at the latest call
         self._server: _process.Server | None = None
         self._serves = 0  # the generation of the modules that it holds
-        _registry.remember(self)
+        registry.remember(self)
 
     # --- leasing ----------------------------------------------------------------------------------
 
@@ -147,41 +135,53 @@ class Stock:
             OSError: No process can be started.
             RuntimeError: These workers have been shut down.
         """
-        self._retire(_modules.generation())
-        if self._ending:
-            self.reap(wait=False)
         while True:
-            link: Link | None = None
+            link = self.lease_idle(tenant)
+            if link is not None:
+                return link
             with self._lock:
-                if self.closed:
-                    msg = "cannot schedule new work: this Pool has been shut down"
-                    raise RuntimeError(msg)
                 if self._idle:
-                    link = min(self._idle, key=lambda link: link.number)
-                    self._leased[link] = tenant
-                    self._idle.pop(link, None)
-                elif not self._is_full():
+                    continue  # it has just come back
+                if not self._is_full():
                     taken = self._numbers()
                     number = next(n for n in range(len(taken) + 1) if n not in taken)
                     self._starting[number] = tenant
                     break
-                elif not self._ending:
+                if not self._ending:
                     self._waiting.append(tenant)
                     for holder in {*self._leased.values()} - {tenant}:
                         holder.nudge()
                     return None
-            if link is None:  # there are places that come free
-                self.reap(wait=True)
-            elif _is_live(link):
-                return link
-            else:
-                link.bury()
-                self.discard(link)
+            self.reap(wait=True)  # there are places that come free
         try:
             return self._start(number, tenant)
         finally:
             with self._lock:
                 self._starting.pop(number, None)
+
+    def lease_idle(self, tenant: Tenant) -> Link | None:
+        """A warm worker for this tenant, if there is one.
+
+        Raises:
+            RuntimeError: These workers have been shut down.
+        """
+        self._retire(_modules.generation())
+        if self._ending:
+            self.reap(wait=False)
+        while True:
+            with self._lock:
+                if self.closed:
+                    msg = "cannot schedule new work: this Pool has been shut down"
+                    raise RuntimeError(msg)
+                if not self._idle:
+                    return None
+                link = min(self._idle, key=_number)
+                self._leased[link] = tenant
+                self._idle.pop(link, None)
+            if _is_live(link):
+                return link
+            link.bury()
+            self.discard(link)
 
     def _retire(self, generation: int) -> None:
         """End the idle workers that may hold older copies of the caller's modules; see `_modules`.
@@ -268,7 +268,7 @@ class Stock:
     def busy(self) -> bool:
         """Whether somebody, perhaps this very thread, is in the middle of a change."""
         server = self._server
-        return self._lock.locked() or _registry.busy or (server is not None and server.busy)
+        return self._lock.locked() or registry.busy or (server is not None and server.busy)
 
     def leave(self, tenant: Tenant) -> list[Link]:
         """Forget that a tenant waits; answer what it still holds."""
@@ -354,7 +354,7 @@ class Stock:
             preload = tuple(self.kind.preload)
             generation = self.generation if preload else 0  # else it holds nothing of the caller's
             if self._server is None or self._server.gone or generation != self._serves:
-                self._server = _registry.server((generation, preload))
+                self._server = registry.server((generation, preload))
                 self._serves = generation
             return self._server
 
@@ -406,7 +406,7 @@ class Stock:
             self.closed = self.closed or for_good
         self._see_off(grace, idle=True)
         if for_good:
-            _registry.forget(self)
+            registry.forget(self)
 
     def kill_all(self) -> None:
         """Kill all workers, leased ones included; their tenants find out."""
@@ -424,6 +424,10 @@ class Stock:
         self._idle, self._leased, self._starting = {}, {}, {}
         self._ending, self._parting = {}, {}
         self._server = None
+
+
+def _number(link: Link) -> int:
+    return link.number
 
 
 def _is_live(link: Link) -> bool:
@@ -481,133 +485,6 @@ def show(output: tuple[int, bytes]) -> None:
     if stream is not None:
         stream.write(data.decode("utf-8", "replace"))
         stream.flush()
-
-
-# --- what a call brings along ---------------------------------------------------------------------
-
-_last: tuple[int, dict[str, Any], bytes] = (0, {}, b"")
-_versions = count(1)  # two threads never give the same number to what differs
-
-
-def ambience() -> tuple[int, bytes]:
-    """The caller's surroundings now, packed, with a number that changes when they do."""
-    global _last  # noqa: PLW0603 -- compared with the last call's, whichever thread made it
-    last = _last
-    ancestors = _nesting.lineage()
-    if not last[1] or last[1]["ancestors"] != ancestors or not _ambience.is_same(last[1]):
-        found = {**_ambience.gather(), "ancestors": ancestors}
-        last = _last = (next(_versions), found, _packed(found))
-    return last[0], last[2]
-
-
-def _packed(found: dict[str, Any]) -> bytes:
-    # The filters by themselves: their categories may be of modules that only `path` leads to.
-    return _codec.pack_plain({**found, "filters": _packed_filters(found["filters"])})
-
-
-def _packed_filters(filters: list[Any]) -> bytes:
-    # They mention "__main__" by default, but only a category of its own must go by value.
-    if all(category.__module__ != "__main__" for _, _, category, *_ in filters):
-        try:
-            return _codec.pack_plain(filters)
-        except Exception:  # noqa: S110
-            pass  # somebody's own object among the filters: then as below
-    try:
-        return bytes(_codec.pack(filters, copy=False, beside=False).parts[0])
-    except SerializationError:
-        return _codec.pack_plain([])  # better no filters than no call
-
-
-# --- everything of this process -------------------------------------------------------------------
-
-
-class _Registry:
-    """All stocks and clean servers of this process, so that its end and its forks find them."""
-
-    def __init__(self) -> None:
-        self._lock = _thread.allocate_lock()
-        self._stocks: list[Stock] = []
-        # By the modules that they hold, and their generation; one that still has workers stays.
-        self._servers: dict[tuple[int, tuple[str, ...]], _process.Server] = {}
-        self._hooked = False
-
-    @property
-    def busy(self) -> bool:
-        """As that of a stock."""
-        return self._lock.locked()
-
-    def remember(self, stock: Stock) -> None:
-        with self._lock:
-            self._stocks.append(stock)
-            if not self._hooked:
-                self._hooked = True
-                os.register_at_fork(after_in_child=self._abandon)
-                # At exit nobody waits for a server: it ends by itself, and has no workers left.
-                atexit.register(self.end, wait=False)
-
-    def forget(self, stock: Stock) -> None:
-        with self._lock:
-            self._stocks = [other for other in self._stocks if other is not stock]
-
-    def server(self, held: tuple[int, tuple[str, ...]]) -> _process.Server:
-        """The clean server that has imported these modules, of this generation."""
-        with self._lock:
-            found = self._servers.get(held)
-            if found is None or found.gone:
-                if found is not None:
-                    found.close(wait=True)
-                found = _launch.undisturbed(lambda: self._new_server(held))
-            return found
-
-    def _new_server(self, held: tuple[int, tuple[str, ...]]) -> _process.Server:
-        made = self._servers[held] = _process.Server(held[1])
-        return made
-
-    def end(self, *, wait: bool) -> None:
-        """End all workers that nobody uses; then the servers, unless some are in use."""
-        for stock in list(self._stocks):
-            stock.close()
-        with self._lock:
-            if any(stock.in_use for stock in self._stocks):
-                return
-            servers = dict(self._servers)
-        for held, server in servers.items():
-            server.close(wait=wait)
-            with self._lock:  # not before: who was interrupted must find it again
-                if self._servers.get(held) is server:
-                    del self._servers[held]
-        _lifeline.cut(here=False)
-
-    def _abandon(self) -> None:
-        self._lock = _thread.allocate_lock()
-        for stock in self._stocks:
-            stock.abandon()
-        for server in self._servers.values():
-            server.abandon()
-        self._servers = {}
-        _launch.forget()
-        _modules.abandon()
-
-
-_registry = _Registry()
-
-
-def shutdown() -> None:
-    """End the warm workers; the next call starts new ones.
-
-    They end in order: their `atexit` handlers run. It is done at the exit of the program as well, so
-    there is seldom a need to call it. Workers that run something for another thread are left alone.
-
-    Example:
-        >>> import parmap
-        >>> parmap.parallel_map(abs, [-1, 2])
-        [1, 2]
-        >>> parmap.shutdown()
-    """
-    _registry.end(wait=True)
-
-
-shutdown.__module__ = "parmap"
 
 
 _default: Stock | None = None

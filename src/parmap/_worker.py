@@ -289,7 +289,8 @@ class Worker:
         """
         stop = start + len(values)
         every = self._chunksize or len(values)
-        at, due = start, min(start + every, stop)  # `due`: where results are to be sent, however few
+        at = start
+        due = min(start + every, stop)  # where results are to be sent, however few
         self._looked_at = time.perf_counter()
         pace = self._runner.pace
         while at < stop:

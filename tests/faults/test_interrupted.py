@@ -69,6 +69,10 @@ CALLS = {
 def call():
     parmap.parallel_map(abs, range(20), max_workers=2, chunksize=3)
 """,
+    "small": """
+def call():
+    assert parmap.parallel_map(abs, [-1, -2]) == [1, 2]
+""",
     "first call": """
 def call():
     parmap.shutdown()

@@ -1,0 +1,44 @@
+"""The caller's surroundings now, packed for its workers: see `_ambience`."""
+
+from __future__ import annotations
+
+from itertools import count
+
+from . import _ambience, _codec, _nesting
+from ._serialization import SerializationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_last: tuple[int, dict[str, Any], bytes] = (0, {}, b"")
+_versions = count(1)  # two threads never give the same number to what differs
+
+
+def ambience() -> tuple[int, bytes]:
+    """The caller's surroundings now, packed, with a number that changes when they do."""
+    global _last  # noqa: PLW0603 -- compared with the last call's, whichever thread made it
+    last = _last
+    ancestors = _nesting.lineage()
+    if not last[1] or last[1]["ancestors"] != ancestors or not _ambience.is_same(last[1]):
+        found = {**_ambience.gather(), "ancestors": ancestors}
+        last = _last = (next(_versions), found, _packed(found))
+    return last[0], last[2]
+
+
+def _packed(found: dict[str, Any]) -> bytes:
+    # The filters by themselves: their categories may be of modules that only `path` leads to.
+    return _codec.pack_plain({**found, "filters": _packed_filters(found["filters"])})
+
+
+def _packed_filters(filters: list[Any]) -> bytes:
+    # They mention "__main__" by default, but only a category of its own must go by value.
+    if all(category.__module__ != "__main__" for _, _, category, *_ in filters):
+        try:
+            return _codec.pack_plain(filters)
+        except Exception:  # noqa: S110
+            pass  # somebody's own object among the filters: then as below
+    try:
+        return bytes(_codec.pack(filters, copy=False, beside=False).parts[0])
+    except SerializationError:
+        return _codec.pack_plain([])  # better no filters than no call
