@@ -133,6 +133,10 @@ class ProcessDrive(Drive):
         """A worker, if there is one now; else one is offered later."""
         return self._stock.lease(self)
 
+    def begin(self, link: Link) -> None:
+        """Let what a worker is sent from now on be of this call; it may owe an earlier one some news."""
+        link.begin(self.task, self._ambience)
+
     def wake_by(self, wake: Wake) -> None:
         """Let other threads end this one's wait."""
         self._wake = wake
@@ -158,8 +162,7 @@ class ProcessDrive(Drive):
         self._links[worker] = link
         self._workers[link.channel.fileno()] = worker
         self._poller.register(link.channel.fileno(), select.POLLIN)
-        if link.idle:  # else it has begun
-            link.begin(self.task, self._ambience)
+        self.begin(link)
         if link.ready:
             self.feed(WorkerReady(time.monotonic(), worker, link.tasks_left))
         else:

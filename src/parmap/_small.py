@@ -58,8 +58,8 @@ class MapDrive(ProcessDrive):
         link = self._stock.lease_idle(self)
         if link is None:
             return
+        self.begin(link)
         self._ahead, self._sent_ahead = link, True
-        link.begin(self.task, self._ambience)
         self.put_up(link, 0, count)
         link.flush()
         self.spent.chunks, self.spent.sent = 1, link.channel.queued
@@ -107,8 +107,14 @@ class MapDrive(ProcessDrive):
 
     def lease(self) -> Link | None:
         """See `ProcessDrive`: there may be one that has been sent everything."""
-        link, self._ahead = self._ahead, None
-        return link or super().lease()
+        return self._ahead or super().lease()
+
+    def begin(self, link: Link) -> None:
+        """See `ProcessDrive`: one has begun."""
+        if link is self._ahead:
+            self._ahead = None
+        else:
+            super().begin(link)
 
     def send(self, worker: int, first: int, stop: int) -> None:
         """See `Drive`: what has been sent is not sent again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -14,6 +15,7 @@ from parmap import (
     SerializationError,
     WorkerDied,
     _process,
+    _worker,
     parallel_imap,
     parallel_map,
 )
@@ -25,6 +27,11 @@ def same(x):
 
 def nap(x):
     time.sleep(0.01)
+    return x
+
+
+def slow_from_20_on(x):
+    time.sleep(0.02 if x >= 20 else 0)
     return x
 
 
@@ -54,6 +61,25 @@ def test_an_iterator_that_is_suspended_later_lets_others_on():
         other.join(30)
         assert not other.is_alive()
         results.close()
+
+
+def test_a_worker_that_has_yet_to_say_what_it_dropped_gets_the_next_function(monkeypatch):
+    drop = _worker.Worker._drop
+
+    def slowly(self, begin, end):
+        self._report()  # so that the caller sees no reason to keep it
+        time.sleep(0.05)
+        return drop(self, begin, end)
+
+    monkeypatch.setattr(_worker.Worker, "_drop", slowly)
+    with Pool(2, start_method="fork") as pool, ThreadPoolExecutor() as threads:
+        for _ in range(3):  # what the second worker holds is divided when the first has nothing left
+            other = threads.submit(
+                parallel_map, slow_from_20_on, range(40), chunksize=20, executor=pool
+            )
+            time.sleep(0.01)
+            assert parallel_map(str, range(9), executor=pool) == [*map(str, range(9))]
+            assert other.result(30) == [*range(40)]
 
 
 def test_a_cancelled_task_does_not_hold_up_the_next():
