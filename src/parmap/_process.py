@@ -265,6 +265,8 @@ def fork(run: Callable[[], None]) -> Own:
     pid = None
     try:
         pid = os.fork()
+    except RuntimeError as error:  # Pythons that refuse to, once they shut down
+        raise OSError(str(error)) from error
     except Warning:
         # Python 3.15 warns of other threads when the child is there already: where warnings are errors,
         # its number is lost. The child has it.

@@ -73,7 +73,8 @@ def test_a_worker_that_has_yet_to_say_what_it_dropped_gets_the_next_function(mon
 
     monkeypatch.setattr(_worker.Worker, "_drop", slowly)
     with Pool(2, start_method="fork") as pool, ThreadPoolExecutor() as threads:
-        for _ in range(3):  # what the second worker holds is divided when the first has nothing left
+        for _ in range(3):
+            # What the second worker holds is divided when the first has nothing left.
             other = threads.submit(
                 parallel_map, slow_from_20_on, range(40), chunksize=20, executor=pool
             )

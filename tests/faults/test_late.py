@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 import pytest
 
@@ -52,6 +53,9 @@ REFUSALS = (
     "PythonFinalizationError ",  # Python 3.13's own, a RuntimeError
 )
 
+#: What needs a fork of this very process, or a thread, which Python 3.12 has no longer then.
+PYTHON_REFUSES = {"each fork", "submit"} if sys.version_info[:2] == (3, 12) else set[str]()
+
 
 def check_lines(out: str, names: list[str]) -> list[str]:
     """Each way was right, or refused in a clear manner; answer those that were right."""
@@ -78,7 +82,7 @@ def test_calls_from_atexit(used: bool, first: bool) -> None:
         f"{register if first else ''}\n{use}\n{'' if first else register}\n"
     )
     right = check_lines(run(program), NAMES)
-    assert [name for name in right if "old" not in name] == NAMES[:7]
+    assert {*NAMES[:7]} - PYTHON_REFUSES <= {*right}
 
 
 @pytest.mark.parametrize("used", [True, False])
