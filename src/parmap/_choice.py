@@ -44,8 +44,9 @@ class Call:
 
 def describe(func: Any) -> str:
     """A function's name, as far as it has one."""
-    while hasattr(func, "func") and not hasattr(func, "__name__"):
-        func = func.func  # a partial
+    # Only a partial is asked: others may have any attribute that they are asked for, without end.
+    while (type(func).__module__, type(func).__name__) == ("functools", "partial"):
+        func = func.func
     name = getattr(func, "__name__", None)
     return name if isinstance(name, str) else type(func).__name__
 

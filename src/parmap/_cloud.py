@@ -9,7 +9,7 @@ import dis
 import functools
 import sys
 import weakref
-from io import BytesIO
+from io import BytesIO, TextIOWrapper
 from types import CodeType, FunctionType
 
 import cloudpickle
@@ -73,6 +73,9 @@ class _Pickler(cloudpickle.Pickler):
         if belongs_to_processes(obj):
             # Most refuse by themselves; a connection would arrive as the number of a descriptor.
             msg = "it can be handed over only while a process is being started"
+            raise TypeError(msg)
+        if type(obj) is TextIOWrapper and obj not in (sys.stdout, sys.stderr):
+            msg = "cannot pickle '_io.TextIOWrapper' object"  # cloudpickle would carry a copy of the text
             raise TypeError(msg)
         if type(obj) is _CACHED and not _byvalue.importable(obj):
             return self._reduce_cached(obj)

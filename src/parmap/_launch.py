@@ -73,6 +73,11 @@ def clean_server(preload: Sequence[str]) -> tuple[_socket.socket, int]:
     return _start_clean_server(preload)
 
 
+def has_begun() -> bool:
+    """Whether a clean server was started, or is just being, that nobody has asked for yet."""
+    return bool(_begun) or _beginning.locked()
+
+
 def forget() -> None:
     """In a forked child of the caller: what was started is the parent's."""
     for sock, _ in _begun:

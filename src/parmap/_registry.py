@@ -68,7 +68,11 @@ class Registry:
             with self._lock:  # not before: who was interrupted must find it again
                 if self._servers.get(held) is server:
                     del self._servers[held]
-        _lifeline.cut(here=False)
+        with self._lock:
+            # Another thread may have begun anew meanwhile: what it starts hangs on the same lifeline.
+            used = self._servers or any(stock.in_use for stock in self._stocks)
+            if not used and not _launch.has_begun():
+                _lifeline.cut(here=False)
 
     def _abandon(self) -> None:
         self._lock = _thread.allocate_lock()

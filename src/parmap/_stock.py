@@ -118,7 +118,7 @@ class Stock:
     @property
     def in_use(self) -> bool:
         """Whether any of its workers lives."""
-        return bool(self._leased or self._idle or self._ending or self._parting)
+        return bool(self._starting or self._leased or self._idle or self._ending or self._parting)
 
     def warm_up(self) -> None:
         """Start the clean server, if there is one and it does not run, without waiting for it."""
@@ -470,10 +470,16 @@ def _await_ends(links: Sequence[Link], seconds: float, stock: Stock) -> list[Lin
 
 
 def show_all(news: Sequence[News]) -> None:
-    """Write what workers have written, and ignore all else that they say."""
+    """Write what workers have written, and ignore all else that they say.
+
+    They are being ended, which must go on though nobody may read any more.
+    """
     for item in news:
         if item.kind == OUTPUT:
-            show(item.payload)
+            try:
+                show(item.payload)
+            except (OSError, ValueError):
+                pass
 
 
 def show(output: tuple[int, bytes]) -> None:

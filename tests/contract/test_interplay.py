@@ -35,6 +35,36 @@ def slow_from_20_on(x):
     return x
 
 
+class Remote:
+    """A lazy proxy: it has any attribute that it is asked for, and each of them is another."""
+
+    def __init__(self, path=""):
+        self.path = path
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Remote(f"{self.path}/{name}")
+
+    def __call__(self, x):
+        return self.path, x
+
+
+@pytest.mark.parametrize("executor", ["process", "serial"])
+def test_a_function_that_has_any_attribute(executor):
+    assert parallel_map(Remote().add, [1], executor=executor) == [("/add", 1)]
+
+
+@pytest.mark.parametrize("mode", ["r", "w+"])
+def test_an_open_text_file_is_not_copied(tmp_path, mode):
+    (tmp_path / "file").write_text("text")
+    with open(tmp_path / "file", mode) as file:
+        with pytest.raises(SerializationError, match="inside the function"):
+            parallel_map(lambda x: file.read(x) + "", [1])
+        with pytest.raises(SerializationError, match="inside the function"):
+            parallel_map(same, [file])
+
+
 # --- pools ----------------------------------------------------------------------------------------
 
 
