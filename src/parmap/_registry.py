@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from ._stock import Stock
 
 
+#: What the clean server of the default workers has imported: nothing.
+_PLAIN: tuple[int, tuple[str, ...]] = (0, ())
+
+
 class Registry:
     """All stocks and clean servers of this process, so that its end and its forks find them."""
 
@@ -59,6 +63,11 @@ class Registry:
         """End all workers that nobody uses; then the servers, unless some are in use."""
         for stock in list(self._stocks):
             stock.close()
+        if _launch.has_begun():
+            try:
+                self.server(_PLAIN)  # so that it is among those to be ended
+            except OSError:
+                pass  # there is none
         with self._lock:
             if any(stock.in_use for stock in self._stocks):
                 return

@@ -38,3 +38,19 @@ def test_while_a_pool_is_ending() -> None:
             parmap.shutdown()
             assert parmap.parallel_map(str, [1]) == ["1"]
     """)
+
+
+def test_after_a_first_call_that_needed_no_worker() -> None:
+    run("""
+        import os
+        import parmap
+
+        assert parmap.parallel_map(str, []) == []
+        parmap.shutdown()
+        try:
+            print(os.waitpid(-1, os.WNOHANG))
+        except ChildProcessError:
+            pass
+        else:
+            raise SystemExit("the clean server is still there")
+    """)
