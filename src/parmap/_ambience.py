@@ -156,6 +156,7 @@ def is_disturbed(*, lastingly: bool = False) -> bool:
         or sys.get_int_max_str_digits() != calm["digits"]
         or warnings.filters != calm["filters"]
         or _directory() != calm["directory"]
+        or _decimal() != calm["decimal"]
     )
 
 

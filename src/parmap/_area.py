@@ -49,6 +49,13 @@ class Area:
         #: By their format: the places, as whole numbers or as floating-point ones.
         self.numbers = {form: self._raw[_HEAD:].cast(form) for form in ("q", "d")}
 
+    def keep_from_forks(self) -> None:
+        """Let no process that the function forks, and that comes back from it, write here."""
+        import mmap
+
+        if hasattr(mmap, "MADV_DONTFORK"):
+            self._map.madvise(mmap.MADV_DONTFORK)
+
     def blank(self, place: int, count: int) -> None:
         """Fill places with the blank."""
         begin = _HEAD + place * 8

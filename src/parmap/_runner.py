@@ -157,6 +157,7 @@ class Runner:
             area.words[_area.RUN] = -1
         results.report()
         results.number = None
+        words[_AT] = ordinal + block + at
         results.add(result)
         return block + at + 1
 

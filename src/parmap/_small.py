@@ -120,5 +120,6 @@ class MapDrive(ProcessDrive):
         """See `Drive`: what has been sent is not sent again."""
         if self._sent_ahead:
             self._sent_ahead = False
+            self._sent(self._links[worker])  # what did not fit goes on when it can
         else:
             super().send(worker, first, stop)

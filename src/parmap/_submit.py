@@ -65,11 +65,6 @@ class Submitted:
         """Answer an error."""
         _tell(self.future, self.future.set_exception, error)
 
-    def cancel(self) -> None:
-        """Have whoever waits for it told that it will not be run."""
-        if _tell(self.future, self.future.cancel):
-            self.begin()
-
 
 def _tell(future: Future[Any], tell: Callable[..., Any], *said: Any) -> Any:
     """Tell a future something, unless nobody can.
@@ -82,10 +77,8 @@ def _tell(future: Future[Any], tell: Callable[..., Any], *said: Any) -> Any:
         lock.acquire(blocking=False) or any(lock.acquire(timeout=_PATIENCE) for _ in range(_ASKED))
     ):
         return None
-    try:
-        return tell(*said)
-    finally:
-        lock.release()
+    lock.release()  # what is called back must not find it held
+    return tell(*said)
 
 
 class Submissions:
@@ -118,11 +111,11 @@ class Submissions:
                 raise RuntimeError(msg)
             if self._wake is None:
                 self._start()
+            if not self._waiting:
+                assert self._wake is not None
+                self._wake.set()  # before: who is interrupted in between must not leave it asleep
             self._waiting.append(task)
             self.count += 1
-            if len(self._waiting) == 1:
-                assert self._wake is not None
-                self._wake.set()
 
     def _own(self) -> None:
         """In a forked child: the thread is the parent's, and whoever held the lock is not here."""
@@ -153,12 +146,12 @@ class Submissions:
         with self._lock:
             self.closed = True
             if cancel:
-                cancelled, self._waiting = self._waiting, []
+                cancelled = list(self._waiting)
             if self._wake is not None:
                 self._wake.set()
             thread = self._thread
         for task in cancelled:
-            task.cancel()
+            _tell(task.future, task.future.cancel)  # `take` passes over it, and tells who waits
         if thread is not None and thread.is_alive():
             if not wait:
                 return  # the thread ends the workers when it is through, which the exit waits for

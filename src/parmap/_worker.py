@@ -170,6 +170,7 @@ class Worker:
     def _take_area(self, fd: int) -> None:
         try:
             self._results.area = _area.Area(fd)
+            self._results.area.keep_from_forks()
         finally:
             os.close(fd)
 

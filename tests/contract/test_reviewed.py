@@ -1,0 +1,79 @@
+"""What reviews have found to go wrong, each as a test."""
+
+from __future__ import annotations
+
+import decimal
+import os
+import threading
+
+import pytest
+
+from parmap import Pool, WorkerDied, parallel_map
+
+
+def same(x):
+    return x
+
+
+def adding_the_length_of(text):
+    return lambda x: x + len(text)
+
+
+def with_low_precision(x):
+    decimal.getcontext().prec = 5
+    return x
+
+
+def third(x):
+    return str(decimal.Decimal(1) / 3)
+
+
+class DeadlyToPickle:
+    def __reduce__(self):
+        os._exit(3)
+
+
+def test_a_small_call_whose_function_does_not_fit_the_socket():
+    func = adding_the_length_of("x" * 900_000)
+    with Pool(2) as learning, Pool(2) as warm:
+        parallel_map(func, range(2_000), executor=learning)
+        parallel_map(abs, range(4), executor=warm)
+        expected = [*range(900_000, 900_004)]
+        assert parallel_map(func, range(4), executor=warm) == expected
+
+
+def test_a_call_does_not_find_the_decimal_context_of_the_one_before():
+    for _ in range(50):
+        parallel_map(with_low_precision, range(4), max_workers=1)
+        assert {*parallel_map(third, range(4), max_workers=1)} == {third(0)}
+
+
+def test_a_callback_may_wait_for_who_looks_at_the_future():
+    seen = []
+
+    def callback(future):
+        other = threading.Thread(target=lambda: seen.append(future.result()))
+        other.start()
+        other.join(20)
+
+    with Pool(1) as pool:
+        pool.submit(same, 3).add_done_callback(callback)
+        assert pool.submit(same, 4).result(timeout=30) == 4
+    assert seen == [3]
+
+
+def test_an_item_among_numbers_that_ends_its_worker_in_pickling_runs_once(tmp_path):
+    ran = tmp_path / "ran"
+
+    def func(x):
+        if x == 1500:
+            with open(ran, "a") as file:
+                file.write("x")
+            return DeadlyToPickle()
+        return x
+
+    parallel_map(same, range(100_000), max_workers=1)
+    with pytest.raises(WorkerDied) as caught:
+        parallel_map(func, range(3_000), max_workers=1, chunksize=3_000)
+    assert caught.value.index == 1500
+    assert ran.read_text() == "x"
