@@ -11,8 +11,7 @@ that may be retried) waits apart and runs alone, after the others.
 The rules:
 
 1. An index is in exactly one place: waiting, among the suspects, held by one worker, or settled.
-2. Items are handed out lowest first and none behind a higher one, which may never end, so the lowest
-   failure is the one that serial code would raise.
+2. Items are handed out lowest first, so the lowest failure is the one that serial code would raise.
 3. Once an item has failed for good (`doom`), nothing above it is sent; the call ends when all below
    it is settled.
 4. An item is charged only with what happened while it ran. Deaths that no item can be charged with
@@ -427,8 +426,6 @@ class Plan:
         # A worker must be idle for a suspect that has waited long enough.
         if member is None and self.pace.cheap and not self._impatient(now):
             member = crew.hungry(ahead=True) if waiting or self._can_read else None
-            if member is not None and waiting and member.held.highest > self.waiting.lowest:
-                member = None  # rule 2
         if member is not None:
             return self._feed(member, now)
         if crew.full:
