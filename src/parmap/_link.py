@@ -50,9 +50,8 @@ class Task:
         self.halts = halts  # after a failure, what is above it is not to be run
         self.star = star  # an item is a tuple of arguments
         self.timed = timed  # the worker is to say since when it is at an item
-        self.chunksize = (
-            chunksize  # after so many items it is to send the results; None: now and then
-        )
+        # After so many items the worker is to send their results; None: now and then.
+        self.chunksize = chunksize
         if share and max(map(len, parts)) >= _memory.BESIDE:
             try:
                 self.shared = _segments.share(parts)

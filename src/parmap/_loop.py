@@ -196,13 +196,17 @@ class ProcessDrive(Drive):
         link = self._links.get(worker)
         if link is None:
             return  # it has ended, and the plan is about to hear so
+        self.queue(link, first, stop)
+        self._sent(link)
+
+    def queue(self, link: Link, first: int, stop: int) -> None:
+        """Put up items for sending, and count what that takes."""
         began = time.perf_counter()
         before = link.channel.queued
         self.put_up(link, first, stop)
         self.spent.chunks += 1
         self.spent.sent += link.channel.queued - before
         self.spent.pickling += time.perf_counter() - began
-        self._sent(link)
 
     def put_up(self, link: Link, first: int, stop: int) -> None:
         """Put up the items from `first` to `stop` for sending."""
@@ -283,9 +287,15 @@ class ProcessDrive(Drive):
 
     def _hear(self, worker: int) -> None:
         link = self._links[worker]
+        self.take_in(worker, lambda: self.hear(link))
+
+    def hear(self, link: Link) -> list[News]:
+        """What a worker has to say now, counted; raises as `Link.hear` does."""
         before = link.channel.received
-        self.take_in(worker, link.hear)
-        self.spent.received += link.channel.received - before
+        try:
+            return link.hear()
+        finally:
+            self.spent.received += link.channel.received - before
 
     def take_in(self, worker: int, hear: Callable[[], list[News]]) -> None:
         """Deal with what a worker says, or with its end."""

@@ -69,7 +69,7 @@ class Registry:
             except OSError:
                 pass  # there is none
         with self._lock:
-            if any(stock.in_use for stock in self._stocks):
+            if self._in_use():
                 return
             servers = dict(self._servers)
         for held, server in servers.items():
@@ -79,9 +79,11 @@ class Registry:
                     del self._servers[held]
         with self._lock:
             # Another thread may have begun anew meanwhile: what it starts hangs on the same lifeline.
-            used = self._servers or any(stock.in_use for stock in self._stocks)
-            if not used and not _launch.has_begun():
+            if not (self._servers or self._in_use() or _launch.has_begun()):
                 _lifeline.cut(here=False)
+
+    def _in_use(self) -> bool:
+        return any(stock.in_use for stock in self._stocks)
 
     def _abandon(self) -> None:
         self._lock = _thread.allocate_lock()

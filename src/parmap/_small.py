@@ -60,9 +60,8 @@ class MapDrive(ProcessDrive):
             return
         self.begin(link)
         self._ahead, self._sent_ahead = link, True
-        self.put_up(link, 0, count)
+        self.queue(link, 0, count)
         link.flush()
-        self.spent.chunks, self.spent.sent = 1, link.channel.queued
         heard = self._listen(link)
         if not self._was_all(heard, count):
             self.settle()  # the plan decides what has been done by now
@@ -78,7 +77,7 @@ class MapDrive(ProcessDrive):
         poller.register(link.channel.fileno(), select.POLLIN)
         try:
             if look_again(poller, self._spin) or poller.poll(SLICE * 1000):
-                return link.hear()
+                return self.hear(link)
         except Closed:
             pass  # whoever listens next will find out
         except WireError:

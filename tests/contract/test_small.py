@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 
@@ -179,6 +180,17 @@ def test_the_worker_is_killed_between_calls(small):
         os.kill(pid, signal.SIGKILL)
         assert parallel_map(identify, [0], executor=pool) != [pid]
     assert len(small) == 2
+
+
+def test_each_call_counts_its_own_bytes(monkeypatch, capsys):
+    warmed(abs)
+    monkeypatch.setenv("PARMAP_DEBUG", "1")
+    for _ in range(5):
+        parallel_map(abs, [-1, -2])
+    counted = re.findall(r"([\d,]+) bytes sent, ([\d,]+) received", capsys.readouterr().err)
+    assert len(counted) == 5
+    assert all(0 < int(sent.replace(",", "")) < 500 for sent, _ in counted)
+    assert all(0 < int(received.replace(",", "")) < 500 for _, received in counted)
 
 
 def identify(_item):
