@@ -332,7 +332,7 @@ class Drive:
         self.send(command.worker, command.first, command.stop)
 
     def _on_ask_back(self, command: AskBack) -> None:
-        spans = self.take_back(command.worker, leave_one=not self.plan.cancelling)
+        spans = self.take_back(command.worker, leave_one=command.leave_one)
         self.feed(GaveBack(time.monotonic(), command.worker, spans))
 
     def _on_look(self, command: Look) -> None:

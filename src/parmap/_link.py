@@ -235,8 +235,7 @@ class Link:
     def take_back(self, *, leave_one: bool) -> list[tuple[int, int]]:
         """Take back what it has not begun, and answer the indices.
 
-        `leave_one`: all but its first item, so that it gets on; two workers that took everything from
-        each other would carry it to and fro for ever.
+        `leave_one`: all but its first item; see `AskBack`.
         """
         if not self._owed:
             return []

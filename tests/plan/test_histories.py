@@ -128,10 +128,20 @@ def test_what_a_cancelled_worker_has_not_begun_is_asked_back():
     (
         History(workers=2, chunksize=3)
         .begin(1, 3, ended=False)
-        .then(ItemFailed(1.0, 1, 2, "two"), AskBack(1))
+        .then(ItemFailed(1.0, 1, 2, "two"), AskBack(1, leave_one=False))
         .then(GaveBack(1.0, 1, [(3, 4)]))
         .then(ItemsDone(1.0, 1, 1, 2, 1.0))
         .then(ItemsDone(1.0, 0, 0, 1, 1.0), Finish(2, "two"))
+    )
+
+
+def test_what_a_failure_leaves_to_be_done_is_not_carried_to_and_fro():
+    """Each of two idle workers took all from the other, before it could begin."""
+    (
+        History(workers=2, chunksize=4)
+        .begin(4, 1)
+        .then(ItemFailed(1.0, 1, 4, "four"), AskBack(0, leave_one=True))
+        .then(GaveBack(1.0, 0, [(2, 4)]), Send(1, 2, 4))
     )
 
 
@@ -139,7 +149,11 @@ def test_a_worker_that_runs_what_nobody_wants_makes_room():
     (
         History(workers=2, chunksize=4)
         .begin(4, 4)
-        .then(ItemFailed(0.1, None, 2, "two"), AskBack(0), AskBack(1))
+        .then(
+            ItemFailed(0.1, None, 2, "two"),
+            AskBack(0, leave_one=False),
+            AskBack(1, leave_one=False),
+        )
         .then(GaveBack(0.1, 0, [(1, 2), (3, 4)]), KillWorker(1, None))
         .then(WorkerGone(0.2, 1, 4, "killed"), StartWorker(2))
         .then(WorkerReady(0.2, 2), Send(2, 1, 2))

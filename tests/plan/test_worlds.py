@@ -30,6 +30,12 @@ def test_every_world_ends_right(part, request):
         live(seed)
 
 
+@pytest.mark.parametrize("seed", [3856, 8017])
+def test_worlds_that_have_failed(seed):
+    """A lower item was sent behind one that never ends."""
+    live(seed)
+
+
 def test_a_world_is_the_same_every_time():
     for seed in range(0, 300, 7):
         assert describe(live(seed), newest=10_000) == describe(live(seed), newest=10_000)

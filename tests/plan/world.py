@@ -90,7 +90,7 @@ class Worker:
         self.since = self.end = 0.0
         self.unreported = []  # run well
         self.unsendable = []
-        self.asked = 0
+        self.asked = []  # for what it has not begun: each time, whether to leave it one item
         self.looked = 0
         self.overdue = None
         self.handled = 0  # sent and not given back
@@ -127,6 +127,7 @@ class World:
         self.dropped = set()  # cancelled by a failure
         self.charged = {}
         self.doom = None
+        self.condemned = False  # whether this very event has cancelled something
         self.to_keep = []
         # The consumer.
         self.delivered = set()
@@ -141,8 +142,10 @@ class World:
 
     def feed(self, event):
         before = self.doom
+        self.condemned = False
         getattr(self, "_see_" + type(event).__name__.lower(), lambda _: None)(event)
         if self.must_end is None and self.doom is not None and self.doom != before:
+            self.condemned = True
             self.cancel()
         self.perform(event, self.plan.handle(event))
 
@@ -381,7 +384,8 @@ class World:
         worker = self._member(command.worker)
         need(worker is not None and worker.stage == "up", "the wrong worker is asked")
         need(len(worker.held) > 1, "asked for what it is at")
-        worker.asked += 1
+        need(command.leave_one or self.condemned, "what is taken to and fro may never begin")
+        worker.asked.append(command.leave_one)
         worker.bare = True
 
     def _do_look(self, command):
@@ -553,11 +557,13 @@ class World:
         self.feed(ItemFailed(self.now, number, index, f"unsendable {index}"))
 
     def give_back(self, worker):
-        worker.asked -= 1
+        leave_one = worker.asked.pop(0)
         share = self.random.choice([0, 1, 1, 1, 2, 99])
-        back = worker.queue if share == 1 else worker.queue[: len(worker.queue) * share // 2]
+        back = worker.queue[1:] if leave_one and worker.current is None else worker.queue
         if share == 99:
-            back = [index for index in worker.queue if self.random.random() < 0.5]
+            back = [index for index in back if self.random.random() < 0.5]
+        elif share != 1:
+            back = back[: len(back) * share // 2]
         worker.queue = [index for index in worker.queue if index not in back]
         self.feed(GaveBack(self.now, worker.number, spans_of(back)))
 

@@ -11,7 +11,8 @@ that may be retried) waits apart and runs alone, after the others.
 The rules:
 
 1. An index is in exactly one place: waiting, among the suspects, held by one worker, or settled.
-2. Items are handed out lowest first, so the lowest failure is the one that serial code would raise.
+2. Items are handed out lowest first and none behind a higher one, which may never end, so the lowest
+   failure is the one that serial code would raise.
 3. Once an item has failed for good (`doom`), nothing above it is sent; the call ends when all below
    it is settled.
 4. An item is charged only with what happened while it ran. Deaths that no item can be charged with
@@ -186,11 +187,6 @@ class Plan:
         if fullest is not None:
             due = min(due, fullest.news + SLICE)
         return due
-
-    @property
-    def cancelling(self) -> bool:
-        """Whether a failure has cancelled what is above it."""
-        return self._doom is not None
 
     @property
     def done(self) -> int:
@@ -380,7 +376,7 @@ class Plan:
         self.suspects = sorted(suspect for suspect in self.suspects if suspect < index)
         for member in self.crew:
             if member.held.count > 1 and member.held.highest > index and not member.doomed:
-                self._out.append(AskBack(member.number))
+                self._out.append(AskBack(member.number, leave_one=False))
 
     # --- what to do next --------------------------------------------------------------------------
 
@@ -426,6 +422,8 @@ class Plan:
         # A worker must be idle for a suspect that has waited long enough.
         if member is None and self.pace.cheap and not self._impatient(now):
             member = crew.hungry(ahead=True) if waiting or self._can_read else None
+            if member is not None and waiting and member.held.highest > self.waiting.lowest:
+                member = None  # rule 2
         if member is not None:
             return self._feed(member, now)
         if crew.full:

@@ -253,12 +253,17 @@ class Send(Turn):
 
 
 class AskBack(Turn):
-    """Ask a worker for what it has not begun; `GaveBack` follows, perhaps with nothing."""
+    """Ask a worker for what it has not begun; `GaveBack` follows, perhaps with nothing.
 
-    __slots__ = ("worker",)
+    `leave_one`: for all but its first item, so that it gets on; two workers that took everything from
+    each other would carry it to and fro for ever.
+    """
 
-    def __init__(self, worker: int) -> None:
+    __slots__ = ("leave_one", "worker")
+
+    def __init__(self, worker: int, *, leave_one: bool = True) -> None:
         self.worker = worker
+        self.leave_one = leave_one
 
 
 class Look(Turn):
