@@ -7,6 +7,7 @@ caller's thread, and no lock is held meanwhile.
 
 from __future__ import annotations
 
+import _thread
 import sys
 import time
 
@@ -88,6 +89,7 @@ class Drive:
         self.verdict: Finish | None = None
         self.spent = Spent()
         self.suspended = False  # a consumer has taken over, and may never come back
+        self.thread = _thread.get_ident()  # that it runs in
         self._numbered = numbered  # else there is one item, which is the call itself
         self._retry_on = retry_on
         self._progress = progress
@@ -148,6 +150,11 @@ class Drive:
         """Let the consumer work; `advance` comes when it wants more."""
         self.suspended = True
 
+    def resume(self) -> None:
+        """Go on, in this thread."""
+        self.suspended = False
+        self.thread = _thread.get_ident()
+
     @property
     def due(self) -> float:
         """Until when one may wait at most."""
@@ -163,7 +170,7 @@ class Drive:
 
     def advance(self) -> None:
         """Wait for the next thing to happen and deal with it."""
-        self.suspended = False
+        self.resume()
         self.settle()
         if self.verdict is None:
             self.wait(self.due)

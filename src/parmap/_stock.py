@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
         side_by_side: int  # how many workers it wants at once
         suspended: bool  # it holds workers, and nobody runs it
+        thread: int  # that it runs in
 
         def offer(self, link: Link) -> None:
             """Take a worker that was waited for; called in any thread."""
@@ -142,7 +143,7 @@ class Stock:
             with self._lock:
                 if self._idle:
                     continue  # it has just come back
-                if not self._is_full():
+                if not self._is_full(tenant):
                     taken = self._numbers()
                     number = next(n for n in range(len(taken) + 1) if n not in taken)
                     self._starting[number] = tenant
@@ -202,16 +203,20 @@ class Stock:
         links = *self._idle, *self._leased, *self._ending, *self._parting
         return {*self._starting, *(link.number for link in links)}
 
-    def _is_full(self) -> bool:
+    def _is_full(self, tenant: Tenant) -> bool:
         # What suspended calls hold does not count: they can give nothing back, and whoever waits for it
-        # may be the one who would have to take them up again.
+        # may be the one who would have to take them up again. Nor does what a call holds whose input,
+        # pickling or callback makes this one.
         if self.limit is None:
             return False
         size = len(self._numbers())
         if size < self.limit:
             return False
-        suspended = sum(tenant.suspended for tenant in self._leased.values())
-        return size - suspended >= self.limit
+        stuck = sum(
+            holder.suspended or (holder.thread == tenant.thread and holder is not tenant)
+            for holder in self._leased.values()
+        )
+        return size - stuck >= self.limit
 
     def _is_over_full(self) -> bool:
         return self.limit is not None and len(self._numbers()) > self.limit

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import decimal
 import os
 import threading
 
 import pytest
 
-from parmap import Pool, WorkerDied, parallel_map
+from parmap import Pool, WorkerDied, parallel_imap, parallel_map
 
 
 def same(x):
@@ -31,6 +32,65 @@ def third(x):
 class DeadlyToPickle:
     def __reduce__(self):
         os._exit(3)
+
+
+class Calling:
+    """Calls on a pool whenever it is pickled."""
+
+    pool: Pool
+
+    def __init__(self, value):
+        self.value = value
+
+    def __reduce__(self):
+        return Calling, (parallel_map(same, [self.value], executor=self.pool)[0],)
+
+
+def value_of(item):
+    return item.value
+
+
+@pytest.mark.parametrize("count", [3, 50])
+def test_what_a_call_runs_in_the_caller_may_call_on_the_same_pool(count):
+    """It waited for ever for a worker of the call that it was part of."""
+    with Pool(1) as pool:
+        for _ in range(2):
+            asking = (parallel_map(same, [x], executor=pool)[0] for x in range(count))
+            assert parallel_map(same, asking, executor=pool) == [*range(count)]
+            Calling.pool = pool
+            items = [Calling(x) for x in range(count)]
+            assert parallel_map(value_of, items, executor=pool) == [*range(count)]
+
+
+def test_a_callback_may_call_on_the_same_pool():
+    seen = []
+    with Pool(1) as pool:
+        future = pool.submit(same, 3)
+        future.add_done_callback(
+            lambda done: seen.append(parallel_map(same, [done.result()], executor=pool))
+        )
+        pool.submit(same, 4).result()
+    assert seen == [[3]]
+
+
+def test_tasks_of_a_loop_share_the_places_of_a_pool():
+    """They run in one thread, too, and yet each can wait for what another holds."""
+    seen = set()
+
+    async def one(pool):
+        async for pid in parallel_imap(pid_of, range(20), executor=pool, buffersize=2):
+            seen.add(pid)
+
+    async def both(pool):
+        await asyncio.gather(one(pool), one(pool))
+
+    with Pool(1) as pool:
+        asyncio.run(both(pool))
+    assert len(seen) == 1
+
+
+def pid_of(_):
+    return os.getpid()
 
 
 def test_a_small_call_whose_function_does_not_fit_the_socket():
