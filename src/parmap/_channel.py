@@ -30,6 +30,9 @@ _FDS = 64
 #: them part by part.
 _SMALL = 1 << 14
 
+#: Stands for a descriptor that could not be received.
+LOST = -1
+
 #: Seconds until another try, where others have to do something first.
 _NAP = 0.001
 
@@ -86,7 +89,7 @@ class Channel:
         self.lender = Lender()
         self._borrower = Borrower()
         self._fds: list[int] = []  # received, and their frames not yet whole
-        self.areas: list[int] = []  # those that came with frames of kind AREA
+        self.areas: list[int] = []  # those that came with frames of kind AREA; some may be `LOST`
 
     def fileno(self) -> int:
         """The socket's descriptor."""
@@ -228,9 +231,8 @@ class Channel:
                         self._fds.extend(
                             Struct(f"{len(data) // 4}i").unpack(data[: len(data) // 4 * 4])
                         )
-                if flags & _socket.MSG_CTRUNC:
-                    msg = "a descriptor could not be received: too many open files"
-                    raise WireError(msg)
+                if flags & _socket.MSG_CTRUNC:  # too many open files
+                    self._fds.append(LOST)
             else:
                 count = self.sock.recv_into(space)
         except (BlockingIOError, InterruptedError):
@@ -251,7 +253,7 @@ class Channel:
                 self.received += sum(frame.beside)
                 self._fill_in(frame)
             elif frame.kind == AREA:
-                self.areas.append(self._next_fd())
+                self.areas.append(self._next_fd(may_be_lost=True))
             freed = freed or frame.kind == FREED
         return self._without_freed(frames) if freed else frames
 
@@ -273,16 +275,19 @@ class Channel:
             raise WireError(msg) from error
         frame.parts = [next(buffers) if part is None else part for part in frame.parts]
 
-    def _next_fd(self) -> int:
+    def _next_fd(self, *, may_be_lost: bool = False) -> int:
         if not self._fds:
             msg = "a frame came without its memory"
             raise WireError(msg)
-        return self._fds.pop(0)
+        fd = self._fds.pop(0)
+        if fd == LOST and not may_be_lost:
+            msg = "a descriptor could not be received: too many open files"
+            raise WireError(msg)
+        return fd
 
     def take_fds(self, count: int) -> list[int]:
         """Descriptors that came with a frame of `queue_fds`."""
-        taken, self._fds = self._fds[:count], self._fds[count:]
-        return taken
+        return [self._next_fd() for _ in range(count)]
 
     # --- the end ----------------------------------------------------------------------------------
 
@@ -292,7 +297,8 @@ class Channel:
         self.lender = Lender()
         for fds in (self._fds, self.areas):
             for fd in fds:
-                os.close(fd)
+                if fd != LOST:
+                    os.close(fd)
             fds.clear()
         self.sock.close()
 

@@ -27,7 +27,7 @@ from . import (
     _nesting,
     _wire,
 )
-from ._channel import SPIN, Channel, Closed, look_again
+from ._channel import LOST, SPIN, Channel, Closed, look_again
 from ._premises import Premises
 from ._results import Results
 from ._runner import RUN, Runner
@@ -168,9 +168,15 @@ class Worker:
                 poller.poll()
 
     def _take_area(self, fd: int) -> None:
+        self._results.area = None
+        if fd == LOST:
+            return  # results can be sent, too
         try:
-            self._results.area = _area.Area(fd)
-            self._results.area.keep_from_forks()
+            area = _area.Area(fd)
+            area.keep_from_forks()
+            self._results.area = area
+        except OSError:
+            pass  # no address space
         finally:
             os.close(fd)
 

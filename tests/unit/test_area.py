@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import resource
 import signal
 import struct
+import sys
 from functools import partial
 
 import pytest
@@ -140,6 +143,31 @@ def test_results_that_look_like_a_blank(form, monkeypatch):
 
 def give(number, _):
     return number
+
+
+def use_up_descriptors():
+    most = max(map(int, os.listdir("/proc/self/fd"))) + 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with contextlib.suppress(OSError):
+        while True:
+            os.dup(0)
+
+
+def worker_of(x):
+    return os.getpid() + 0 * x
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="lists its descriptors")
+def test_a_worker_without_a_free_descriptor_does_without():
+    """It died of being given an area, and so did each that took its place."""
+    with Pool(1, initializer=use_up_descriptors) as pool:
+        first = parallel_map(worker_of, [0], executor=pool)
+        assert parallel_map(abs, range(MANY), executor=pool) == [*range(MANY)]
+        assert parallel_map(abs, range(MANY), executor=pool) == [*range(MANY)]
+        assert parallel_map(worker_of, [0], executor=pool) == first
+        with pytest.raises(WorkerDied) as info:
+            parallel_map(partial(die_at, at=1000), range(MANY), executor=pool)
+        assert info.value.index == 1000
 
 
 # --- by itself ------------------------------------------------------------------------------------
