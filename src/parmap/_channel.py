@@ -11,7 +11,7 @@ import os
 import time
 from struct import Struct
 
-from . import _memory
+from . import _launch, _memory
 from ._segments import Borrower, Lender, Segment, Shared
 from ._wire import AREA, ELSEWHERE, FREED, Decoder, Frame, WireError, head
 
@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import select
     from collections.abc import Sequence
+    from typing import Any
 
 #: Buffers handed to the system in one call; no system takes fewer (POSIX has 16, Linux 1024).
 _GATHER = 16 if not hasattr(os, "sysconf") else max(16, min(os.sysconf("SC_IOV_MAX"), 1024))
@@ -69,6 +70,7 @@ class Channel:
     """Sends and receives frames."""
 
     __slots__ = (
+        "_arrived",
         "_borrower",
         "_decoder",
         "_fds",
@@ -88,6 +90,8 @@ class Channel:
         self._outgoing: list[tuple[list[memoryview], Segment | None]] = []
         self.lender = Lender()
         self._borrower = Borrower()
+        # What the socket has given last, until its descriptors are among those below.
+        self._arrived: list[tuple[int, list[tuple[int, int, bytes]], int, Any]] = []
         self._fds: list[int] = []  # received, and their frames not yet whole
         self.areas: list[int] = []  # those that came with frames of kind AREA; some may be `LOST`
 
@@ -224,17 +228,7 @@ class Channel:
         """
         space = self._decoder.space()
         try:
-            if CAN_PASS_FDS:
-                count, extra, flags, _ = self.sock.recvmsg_into([space], _ROOM)
-                for level, kind, data in extra:
-                    if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
-                        self._fds.extend(
-                            Struct(f"{len(data) // 4}i").unpack(data[: len(data) // 4 * 4])
-                        )
-                if flags & _socket.MSG_CTRUNC:  # too many open files
-                    self._fds.append(LOST)
-            else:
-                count = self.sock.recv_into(space)
+            count = self._receive_with_fds(space) if CAN_PASS_FDS else self.sock.recv_into(space)
         except (BlockingIOError, InterruptedError):
             return []
         except ConnectionResetError as error:
@@ -257,6 +251,19 @@ class Channel:
             freed = freed or frame.kind == FREED
         return self._without_freed(frames) if freed else frames
 
+    def _receive_with_fds(self, space: memoryview) -> int:
+        arrived = self._arrived
+        arrived.clear()
+        # All of it in C: else Ctrl-C could come between the call and the assignment.
+        arrived.extend(map(self.sock.recvmsg_into, ([space],), (_ROOM,)))
+        count, extra, flags, _ = arrived[0]
+        if extra:
+            self._fds += _descriptors(extra)
+            arrived.clear()
+        if flags & _socket.MSG_CTRUNC:  # too many open files
+            self._fds.append(LOST)
+        return count
+
     def _without_freed(self, frames: list[Frame]) -> list[Frame]:
         for frame in frames:
             if frame.kind == FREED:
@@ -269,7 +276,9 @@ class Channel:
 
     def _fill_in(self, frame: Frame) -> None:
         try:
-            buffers = iter(self._borrower.load(self._next_fd(), frame.beside))
+            buffers = iter(
+                _launch.undisturbed(lambda: self._borrower.load(self._next_fd(), frame.beside))
+            )
         except OSError as error:
             msg = f"the memory of a frame cannot be had: {error}"
             raise WireError(msg) from error
@@ -295,12 +304,26 @@ class Channel:
         """Close the socket and whatever descriptors are still held."""
         self._outgoing.clear()
         self.lender = Lender()
-        for fds in (self._fds, self.areas):
-            for fd in fds:
-                if fd != LOST:
-                    os.close(fd)
-            fds.clear()
         self.sock.close()
+        if self._fds or self.areas or self._arrived:
+            _launch.undisturbed(self._close_fds)
+
+    def _close_fds(self) -> None:
+        fds = {*self._fds, *self.areas}
+        for _, extra, _, _ in self._arrived:
+            fds |= {*_descriptors(extra)}
+        self._fds, self.areas, self._arrived = [], [], []
+        for fd in fds - {LOST}:
+            os.close(fd)
+
+
+def _descriptors(extra: Sequence[tuple[int, int, bytes]]) -> list[int]:
+    """Those that came along with what was received."""
+    found: list[int] = []
+    for level, kind, data in extra:
+        if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
+            found += Struct(f"{len(data) // 4}i").unpack(data[: len(data) // 4 * 4])
+    return found
 
 
 def _after(views: list[memoryview], sent: int) -> list[memoryview]:

@@ -31,7 +31,7 @@ TOO_LARGE = 4
 class Segment:
     """A descriptor of anonymous memory; closed when nobody refers to it any more."""
 
-    __slots__ = ("fd", "size")
+    __slots__ = ("_owner", "fd", "size")
 
     def __init__(self) -> None:
         self.fd = -1
@@ -40,6 +40,7 @@ class Segment:
 
     def _open(self) -> None:
         self.fd = _memory.anonymous_file(0)
+        self._owner = _memory.owner(self.fd)
 
     def fill(self, buffers: Sequence[memoryview]) -> None:
         """Write buffers into it.
@@ -48,10 +49,6 @@ class Segment:
             OSError: There is no room.
         """
         self.size = max(self.size, _memory.write(self.fd, buffers))
-
-    def __del__(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
 
 
 class Lender:
@@ -106,10 +103,11 @@ class Lender:
 class Borrower:
     """The receiver's side."""
 
-    __slots__ = ("_free", "_next")
+    __slots__ = ("_copied", "_gone", "_next")
 
     def __init__(self) -> None:
-        self._free: list[int] = []
+        self._copied: list[int] = []
+        self._gone: list[ref[object]] = []  # to mappings that were there
         self._next = 0
 
     def load(self, fd: int, lengths: Sequence[int]) -> list[memoryview]:
@@ -118,36 +116,37 @@ class Borrower:
         Raises:
             OSError: The memory cannot be had.
         """
-        number, free = self._next, self._free
+        number = self._next
         self._next += 1
         forks = _forks
         whole = _memory.load(fd, _memory.layout(lengths)[1])
         if isinstance(whole, bytearray):
-            free.append(number)  # a copy
+            self._copied.append(number)
         else:
-            _watch(whole, number, free, forks)
+            _watch(whole, number, self._gone, forks)
         return _memory.cut(memoryview(whole), lengths)
 
     def freed(self) -> list[int]:
         """The segments of which nothing is left here since the last time."""
-        numbers: list[int] = []
-        while self._free:
-            numbers.append(self._free.pop())
+        numbers, self._copied = self._copied, []
+        while self._gone:
+            reference = self._gone.pop()
+            _, number = _watched.pop(id(reference), (None, None))
+            if number is not None:
+                numbers.append(number)
         return numbers
 
 
-#: What is mapped, by the identity of the reference that waits for its end.
-_watched: dict[int, ref[object]] = {}
+#: The segments of what is mapped, by the identity of the reference that waits for its end.
+_watched: dict[int, tuple[ref[object], int]] = {}
 _forks = 0  # how often this process was about to fork
 
 
-def _watch(whole: object, number: int, free: list[int], forks: int) -> None:
-    def gone(reference: ref[object]) -> None:
-        if _watched.pop(id(reference), None) is not None:
-            free.append(number)
-
-    reference = ref(whole, gone)
-    _watched[id(reference)] = reference
+def _watch(whole: object, number: int, gone: list[ref[object]], forks: int) -> None:
+    # The end of a mapping takes its time, so Ctrl-C may well come in it: a function of Python's that is
+    # called back then would be where it comes up, and is lost.
+    reference = ref(whole, gone.append)
+    _watched[id(reference)] = reference, number
     if forks != _forks:  # another thread has forked since it was mapped
         _watched.pop(id(reference), None)
 

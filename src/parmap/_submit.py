@@ -57,6 +57,11 @@ class Submitted:
         """Whether it is to be run: nobody has cancelled it, or can any more."""
         return bool(_tell(self.future, self.future.set_running_or_notify_cancel))
 
+    def cancel(self) -> None:
+        """Let it be cancelled, and tell who waits for it."""
+        _tell(self.future, self.future.cancel)
+        self.begin()
+
     def succeed(self, result: Any) -> None:
         """Answer the result."""
         _tell(self.future, self.future.set_result, result)
@@ -94,6 +99,9 @@ class Submissions:
         self._wake: Wake | None = None  # the thread's, as long as it takes tasks
         self._thread: threading.Thread | None = None  # the latest
         self.closed = False  # no more tasks are taken
+        self.cancelling = (
+            False  # and those that wait are cancelled, by the thread: Ctrl-C cannot hit it
+        )
         self.ended = False  # and there are no more workers
         self.killed = False  # no worker is started any more
         atexit.register(self._at_exit)
@@ -142,16 +150,12 @@ class Submissions:
     def end(self, *, wait: bool = True, cancel: bool = False) -> None:
         """Take no more tasks, finish or `cancel` those that are there, and end the workers."""
         self._own()
-        cancelled: list[Submitted] = []
         with self._lock:
             self.closed = True
-            if cancel:
-                cancelled = list(self._waiting)
+            self.cancelling |= cancel
             if self._wake is not None:
                 self._wake.set()
             thread = self._thread
-        for task in cancelled:
-            _tell(task.future, task.future.cancel)  # `take` passes over it, and tells who waits
         if thread is not None and thread.is_alive():
             if not wait:
                 return  # the thread ends the workers when it is through, which the exit waits for
@@ -197,13 +201,21 @@ class Submissions:
         for task in begun.values():
             task.fail(error)
         for task in left:
-            if task.begin():
+            if self.cancelling:
+                task.cancel()
+            elif task.begin():
                 task.fail(error)
         if self.closed:
             self._let_go()
 
     def take(self, most: int) -> tuple[list[Submitted], bool]:
         """Up to so many tasks that nobody has cancelled, and whether there are no more to come."""
+        if self.cancelling:
+            with self._lock:
+                left, self._waiting = self._waiting, []
+            for task in left:
+                task.cancel()
+            return [], True
         taken: list[Submitted] = []
         while True:
             some = most - len(taken)
@@ -245,7 +257,7 @@ class _SubmitDrive(ProcessDrive):
 
     def _answer(self) -> None:
         taken, ended = self._submissions.take(self._asked)
-        if not taken and not ended:
+        if not self._asked or not (taken or ended):
             return
         self._asked = 0
         first = self.plan.read
@@ -262,7 +274,7 @@ class _SubmitDrive(ProcessDrive):
     def woken(self) -> None:
         """See `ProcessDrive`: a task has come, or a worker."""
         super().woken()
-        if self._asked:
+        if self._asked or self._submissions.cancelling:
             self._answer()
 
     def start_worker(self, worker: int) -> None:

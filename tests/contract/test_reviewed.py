@@ -6,6 +6,7 @@ import asyncio
 import decimal
 import os
 import threading
+import time
 
 import pytest
 
@@ -43,7 +44,7 @@ class Calling:
         self.value = value
 
     def __reduce__(self):
-        return Calling, (parallel_map(same, [self.value], executor=self.pool)[0],)
+        return Calling, (parallel_map(abs, [self.value], executor=self.pool)[0],)
 
 
 def value_of(item):
@@ -55,7 +56,7 @@ def test_what_a_call_runs_in_the_caller_may_call_on_the_same_pool(count):
     """It waited for ever for a worker of the call that it was part of."""
     with Pool(1) as pool:
         for _ in range(2):
-            asking = (parallel_map(same, [x], executor=pool)[0] for x in range(count))
+            asking = (parallel_map(abs, [x], executor=pool)[0] for x in range(count))
             assert parallel_map(same, asking, executor=pool) == [*range(count)]
             Calling.pool = pool
             items = [Calling(x) for x in range(count)]
@@ -106,6 +107,26 @@ def test_a_call_does_not_find_the_decimal_context_of_the_one_before():
     for _ in range(50):
         parallel_map(with_low_precision, range(4), max_workers=1)
         assert {*parallel_map(third, range(4), max_workers=1)} == {third(0)}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_child_that_the_function_forks_and_that_comes_back_changes_nothing():
+    """It wrote its own results among those of the worker."""
+
+    def func(x):
+        if x == 600 and os.fork() == 0:
+            time.sleep(0.002)
+            return -1
+        if x % 100 == 0:
+            time.sleep(0.001)
+        return x
+
+    with Pool(1) as pool:
+        parallel_map(same, range(100_000), executor=pool)
+        for _ in range(10):
+            got = parallel_map(func, range(5_000), executor=pool, chunksize=5_000)
+            assert got == [*range(5_000)]
 
 
 def test_a_callback_may_wait_for_who_looks_at_the_future():

@@ -118,6 +118,10 @@ data = bytearray(1 << 21)
 def call():
     parmap.parallel_map(len, [data] * 4, max_workers=2)
 """,
+    "large results": """
+def call():
+    parmap.parallel_map(bytearray, [1 << 21] * 4, max_workers=2)
+""",
 }
 
 
@@ -158,6 +162,15 @@ import random, signal
 def interrupt(*_):
     raise KeyboardInterrupt
 
+lost = []  # where an interrupt came up and nobody heard it
+
+def hear(unraisable):
+    place = f"{{getattr(unraisable.object, '__module__', '')}}.{{unraisable.object}}"
+    # Who drops an iterator that still runs ends it there, which no care can hide.
+    if place.startswith("parmap") and "ParallelIterator" not in place:
+        lost.append(place)
+
+sys.unraisablehook = hear
 before = counted()
 call()
 began = time.perf_counter()
@@ -173,5 +186,46 @@ for seed in range({3000 if FULL else 60}):
     except KeyboardInterrupt:
         pass
     assert parmap.parallel_map(abs, [-1, -2], max_workers=2, timeout=20) == [1, 2]
+assert not lost, lost
 {NOTHING_LEFT}"""
     run(program, quiet=False, seconds=600 if FULL else 50)
+
+
+def test_a_task_after_one_whose_submission_was_interrupted() -> None:
+    """It was never run: the thread that takes tasks had not been woken."""
+    run(
+        f"""{HARNESS}
+pool = parmap.Pool(1)
+pool.submit(abs, -1).result()
+at = 1
+while interrupted(lambda: pool.submit(abs, -2), at):
+    time.sleep(0.01)  # the thread sleeps until it is woken
+    assert pool.submit(abs, -3).result(timeout=20) == 3, at
+    at += 1
+assert at > 5
+pool.shutdown()
+""",
+        quiet=False,
+        seconds=100,
+    )
+
+
+def test_futures_of_a_pool_whose_end_was_interrupted_are_settled() -> None:
+    """Those that waited were neither run nor cancelled."""
+    run(
+        f"""{HARNESS}
+from concurrent.futures import wait
+
+at, where = 1, "not yet"
+while where:
+    pool = parmap.Pool(1)
+    futures = [pool.submit(time.sleep, 0.1), *(pool.submit(abs, x) for x in range(20))]
+    where = interrupted(lambda: pool.shutdown(cancel_futures=True, wait=False), at)
+    pool.shutdown(cancel_futures=True)
+    assert not wait(futures, timeout=20).not_done, where
+    at += {1 if FULL else 3}
+assert at > 5
+""",
+        quiet=False,
+        seconds=100,
+    )
