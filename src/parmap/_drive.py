@@ -40,6 +40,7 @@ from ._serialization import SerializationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _weakref import ref
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
@@ -90,6 +91,7 @@ class Drive:
         self.spent = Spent()
         self.suspended = False  # a consumer has taken over, and may never come back
         self.thread = _thread.get_ident()  # that it runs in
+        self.owner: ref[object] | None = None  # who is to end it, if not `run`
         self._numbered = numbered  # else there is one item, which is the call itself
         self._retry_on = retry_on
         self._progress = progress
@@ -149,6 +151,11 @@ class Drive:
     def suspend(self) -> None:
         """Let the consumer work; `advance` comes when it wants more."""
         self.suspended = True
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether who was to end it is gone: Ctrl-C may hit a `__del__` before it has begun."""
+        return self.owner is not None and self.owner() is None
 
     def resume(self) -> None:
         """Go on, in this thread."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 from _operator import length_hint
+from _weakref import ref
 
 from . import _calls
 
@@ -82,6 +83,7 @@ class Flow:
         if self._drive is None and self._call is not None:
             call, self._call = self._call, None  # should it not come about, that is the end
             self._drive = _calls.make_drive(call)
+            self._drive.owner = ref(self)
         return self._drive
 
     def refill(self, drive: Drive) -> bool:

@@ -34,6 +34,14 @@ if TYPE_CHECKING:
         suspended: bool  # it holds workers, and nobody runs it
         thread: int  # that it runs in
 
+        @property
+        def orphaned(self) -> bool:
+            """Whether nobody is there to end it."""
+            ...
+
+        def close(self, *, abrupt: bool) -> None:
+            """Give up all workers."""
+
         def offer(self, link: Link) -> None:
             """Take a worker that was waited for; called in any thread."""
 
@@ -166,6 +174,8 @@ class Stock:
         Raises:
             RuntimeError: These workers have been shut down.
         """
+        if self._leased:
+            self._end_orphans()
         self._retire(_modules.generation())
         if self._ending:
             self.reap(wait=False)
@@ -243,6 +253,12 @@ class Stock:
         link.end()
         if self._waiting or self.closed:
             self.reap(wait=True)
+
+    def _end_orphans(self) -> None:
+        with self._lock:
+            orphans = {tenant for tenant in self._leased.values() if tenant.orphaned}
+        for orphan in orphans:
+            orphan.close(abrupt=True)
 
     def reap(self, *, wait: bool) -> None:
         """Strike off those of the workers told to end that have; `wait`: all of them."""
@@ -409,6 +425,7 @@ class Stock:
         """End all workers that nobody has leased; `for_good`: no more are started."""
         with self._lock:
             self.closed = self.closed or for_good
+        self._end_orphans()
         self._see_off(grace, idle=True)
         if for_good:
             registry.forget(self)

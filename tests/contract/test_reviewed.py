@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from parmap import Pool, WorkerDied, parallel_imap, parallel_map
+from parmap import Pool, WorkerDied, parallel_imap, parallel_map, shutdown
+from parmap._lazy import ParallelIterator
 
 
 def same(x):
@@ -107,6 +108,20 @@ def test_a_call_does_not_find_the_decimal_context_of_the_one_before():
     for _ in range(50):
         parallel_map(with_low_precision, range(4), max_workers=1)
         assert {*parallel_map(third, range(4), max_workers=1)} == {third(0)}
+
+
+@pytest.mark.parametrize("ended_by", ["a call", "shutdown"])
+def test_an_iterator_whose_end_was_lost_is_ended_by_whoever_comes_next(monkeypatch, ended_by):
+    """Ctrl-C may hit its `__del__` before it has begun, and its workers ran on for ever."""
+    monkeypatch.delattr(ParallelIterator, "__del__")
+    iterator = parallel_imap(pid_of, range(100), max_workers=2, buffersize=4)
+    pids = {next(iterator) for _ in range(10)}
+    del iterator
+    if ended_by == "a call":
+        assert not pids & {*parallel_map(pid_of, range(2), max_workers=2)}
+    else:
+        shutdown()
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")

@@ -166,8 +166,8 @@ lost = []  # where an interrupt came up and nobody heard it
 
 def hear(unraisable):
     place = f"{{getattr(unraisable.object, '__module__', '')}}.{{unraisable.object}}"
-    # Who drops an iterator that still runs ends it there, which no care can hide.
-    if place.startswith("parmap") and "ParallelIterator" not in place:
+    # Who drops an iterator or a pool may be interrupted in that, which no care can hide.
+    if place.startswith("parmap") and ".__del__" not in place:
         lost.append(place)
 
 sys.unraisablehook = hear
