@@ -35,6 +35,9 @@ _ASKED = 20
 _PATIENCE = 0.05
 
 
+#: Seconds between two looks at what nothing tells of.
+_NAP = 0.002
+
 #: While so many tasks come between two turns of the thread, it lets those that submit them get on for so
 #: many seconds: to hand the interpreter to and fro between two threads takes longer than to submit a task.
 _BURST = 16
@@ -96,12 +99,12 @@ class Submissions:
         self._lock = threading.Lock()
         self._waiting: list[Submitted] = []
         self.count = 0  # of all tasks so far
-        self._wake: Wake | None = None  # the thread's, as long as it takes tasks
-        self._thread: threading.Thread | None = None  # the latest
+        # The latest thread and its wake, as long as it takes tasks. Ctrl-C may hit this thread while it
+        # starts another, or waits for its end, after which `is_alive` is no longer to be trusted.
+        self._wake: Wake | None = None
+        self._thread: threading.Thread | None = None
         self.closed = False  # no more tasks are taken
-        self.cancelling = (
-            False  # and those that wait are cancelled, by the thread: Ctrl-C cannot hit it
-        )
+        self.cancelling = False  # and the thread, which Ctrl-C cannot hit, cancels those that wait
         self.ended = False  # and there are no more workers
         self.killed = False  # no worker is started any more
         atexit.register(self._at_exit)
@@ -117,7 +120,7 @@ class Submissions:
             if self.closed:
                 msg = "cannot schedule new futures after shutdown"
                 raise RuntimeError(msg)
-            if self._wake is None:
+            if self._wake is None or not self._has_thread():
                 self._start()
             if not self._waiting:
                 assert self._wake is not None
@@ -137,15 +140,16 @@ class Submissions:
             target=self._run, args=(wake, _nesting.lineage()), name="parmap-submit", daemon=True
         )
 
-        def start() -> None:  # with signals blocked, which the thread then leaves to others, too
-            thread.start()
-            self._wake, self._thread = wake, thread
-
+        self._wake, self._thread = wake, thread
         try:
-            _launch.undisturbed(start)
+            _launch.undisturbed(thread.start)  # it then leaves signals to others, too
         except RuntimeError:
+            self._wake = None
             wake.close()
             raise
+
+    def _has_thread(self) -> bool:
+        return self._thread is not None and self._thread.ident is not None
 
     def end(self, *, wait: bool = True, cancel: bool = False) -> None:
         """Take no more tasks, finish or `cancel` those that are there, and end the workers."""
@@ -155,12 +159,14 @@ class Submissions:
             self.cancelling |= cancel
             if self._wake is not None:
                 self._wake.set()
-            thread = self._thread
-        if thread is not None and thread.is_alive():
+            thread = self._thread if self._wake is not None and self._has_thread() else None
+        if thread is not None:
             if not wait:
                 return  # the thread ends the workers when it is through, which the exit waits for
             if thread.ident != threading.get_ident():
                 thread.join()
+                while self._wake is not None:
+                    time.sleep(_NAP)  # it only seems to have ended
         self._let_go()
 
     def kill(self) -> None:
@@ -184,6 +190,10 @@ class Submissions:
     # --- in the thread ----------------------------------------------------------------------------
 
     def _run(self, wake: Wake, ancestors: Any) -> None:
+        with self._lock:
+            if self._wake is not wake:
+                wake.close()
+                return  # another thread has been started in its place
         _nesting.of_thread[threading.get_ident()] = ancestors
         begun: dict[int, Submitted] = {}
         try:
