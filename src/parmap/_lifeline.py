@@ -34,12 +34,12 @@ def cut(*, here: bool) -> None:
     A child must, or workers would outlive the caller while it lives. The other end stays: the child may
     be about to be a worker.
     """
-    global _ends  # noqa: PLW0603
+    global _ends
     if _ends is not None:
-        os.close(_ends[1])
+        (reading, writing), _ends = _ends, None  # first: nothing may be closed twice
+        os.close(writing)
         if not here:
-            os.close(_ends[0])
-        _ends = None
+            os.close(reading)
 
 
 # --- in a worker ----------------------------------------------------------------------------------

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import mmap
 import os
-import select
 import sys
-from _io import FileIO
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,19 +55,6 @@ def anonymous_file(size: int) -> int:
         os.close(fd)
         raise
     return fd
-
-
-def owner(fd: int) -> object:
-    """What closes a descriptor when nobody refers to it any more.
-
-    An object of C, one of those that take any descriptor and close it without a word: Ctrl-C may hit a
-    `__del__` of Python's before it has begun, and then both are lost, the descriptor and the interrupt.
-    """
-    for name in ("epoll", "kqueue"):
-        kind = getattr(select, name, None)
-        if kind is not None:
-            return kind.fromfd(fd)
-    return FileIO(fd)
 
 
 def reserve(fd: int, size: int) -> None:

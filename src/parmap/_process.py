@@ -17,6 +17,7 @@ import time
 from . import _codec, _failure, _launch, _wire
 from ._channel import Channel, Closed
 from ._errors import WorkerStartError
+from ._owned import owned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -331,16 +332,13 @@ def _reap(pid: int, seconds: float) -> tuple[bool, int | None]:
 def _wait_for(pid: int, seconds: float) -> None:
     if hasattr(os, "pidfd_open"):
         try:
-            fd = os.pidfd_open(pid)
+            (process,) = map(owned, map(os.pidfd_open, [pid]))
         except OSError:
             pass  # an old kernel, or no descriptor left
         else:
-            try:
-                poller = select.poll()
-                poller.register(fd, select.POLLIN)
-                poller.poll(seconds * 1000)
-            finally:
-                os.close(fd)
+            poller = select.poll()
+            poller.register(process.fileno(), select.POLLIN)
+            poller.poll(seconds * 1000)
             return
     time.sleep(min(_NAP, seconds))
 

@@ -80,7 +80,7 @@ class Registry:
         with self._lock:
             # Another thread may have begun anew meanwhile: what it starts hangs on the same lifeline.
             if not (self._servers or self._in_use() or _launch.has_begun()):
-                _lifeline.cut(here=False)
+                _launch.undisturbed(lambda: _lifeline.cut(here=False))
 
     def _in_use(self) -> bool:
         return any(stock.in_use for stock in self._stocks)

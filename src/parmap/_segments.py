@@ -16,6 +16,7 @@ from _weakref import ref
 from itertools import count
 
 from . import _launch, _memory
+from ._owned import owned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Segment:
 
     def _open(self) -> None:
         self.fd = _memory.anonymous_file(0)
-        self._owner = _memory.owner(self.fd)
+        self._owner = owned(self.fd)
 
     def fill(self, buffers: Sequence[memoryview]) -> None:
         """Write buffers into it.

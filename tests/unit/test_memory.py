@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from parmap import _memory
 from parmap._memory import ALIGN, anonymous_file, cut, layout, load, shared, write
+from parmap._owned import owned
 
 
 def store(buffers):
@@ -119,3 +120,12 @@ def test_a_call_without_room(monkeypatch):
     assert parmap.parallel_map(len, [bytearray(10)], max_workers=1) == [10]
     monkeypatch.setattr(_memory, "write", full)
     assert parmap.parallel_map(len, [bytearray(3_000_000)] * 2, max_workers=1) == [3_000_000] * 2
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_owns_a_descriptor_closes_it_without_a_word():
+    before = os.listdir("/proc/self/fd")
+    (own,) = map(owned, map(os.dup, [0]))
+    assert os.fstat(own.fileno()) == os.fstat(0)
+    del own
+    assert os.listdir("/proc/self/fd") == before
