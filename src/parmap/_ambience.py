@@ -1,6 +1,6 @@
 """What a call brings along to its workers, so that the function finds there what it would find here.
 
-Directory, `sys.path`, environment, warning filters, recursion and integer-digit limits, decimal
+Directory, `sys.path`, `sys.argv`, environment, warning filters, recursion and integer-digit limits, decimal
 context, and who the caller is in the eyes of `multiprocessing`.
 """
 
@@ -38,6 +38,7 @@ def gather() -> dict[str, Any]:
     return {
         "directory": _directory(),
         "path": [entry for entry in _path() if isinstance(entry, str)],
+        "argv": [*sys.argv],
         "environment": dict(variables()),
         "filters": list(warnings.filters),
         "recursion": sys.getrecursionlimit(),
@@ -54,6 +55,7 @@ def is_same(found: Mapping[str, Any]) -> bool:
         and sys.get_int_max_str_digits() == found["digits"]
         and warnings.filters == found["filters"]
         and _path() == found["path"]
+        and sys.argv == found["argv"]
         and variables() == found["environment"]
         and _directory() == found["directory"]
         and _decimal() == found["decimal"]
@@ -175,6 +177,8 @@ def enforce() -> None:
             done = False  # deleted since, or not ours to enter: the function will see for itself
     if "path" in changed:
         sys.path[:] = _wanted["path"]
+    if "argv" in changed:
+        sys.argv[:] = _wanted["argv"]
     if "filters" in changed:
         warnings.resetwarnings()
         warnings.filters[:] = _wanted["filters"]  # type: ignore[index]  # a list, whatever its stub says

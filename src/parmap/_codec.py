@@ -84,7 +84,9 @@ class Broken:
         self.error = error
 
 
-def pack(obj: object, *, copy: bool, beside: bool = True, home: bool = False) -> Packed:
+def pack(
+    obj: object, *, copy: bool, beside: bool = True, home: bool = False, what: str = ""
+) -> Packed:
     """Serialise one value.
 
     Args:
@@ -92,6 +94,7 @@ def pack(obj: object, *, copy: bool, beside: bool = True, home: bool = False) ->
         copy: Whether its large buffers are copied; without, the value must not change until it is sent.
         beside: Whether large buffers may be parts of their own.
         home: Whether it goes from a worker back to the caller, who has his own classes.
+        what: What it is to the user, such as an "item", for the message of an error.
 
     Raises:
         SerializationError: It cannot be.
@@ -113,11 +116,13 @@ def pack(obj: object, *, copy: bool, beside: bool = True, home: bool = False) ->
         data = b"__main__"
     if b"__main__" in data or (_byvalue.CONNECTIONS in sys.modules and _MENTIONED in data):
         buffers.clear()
-        data = _pack_by_value(obj, callback, buffers, home=home)
+        data = _pack_by_value(obj, callback, buffers, home=home, what=what)
     return Packed([data, *map(_copied, buffers)] if copy else [data, *buffers])
 
 
-def _pack_by_value(obj: object, callback: Any, buffers: list[Any], *, home: bool) -> bytes:
+def _pack_by_value(
+    obj: object, callback: Any, buffers: list[Any], *, home: bool, what: str
+) -> bytes:
     try:
         data = _byvalue.dumps(obj, callback)
     except _byvalue.NotSimple:
@@ -133,7 +138,7 @@ def _pack_by_value(obj: object, callback: Any, buffers: list[Any], *, home: bool
     except _byvalue.RAISED as error:
         from . import _culprit
 
-        raise SerializationError(_culprit.explain(obj, error)) from error
+        raise SerializationError(_culprit.explain(obj, error, what, home=home)) from error
 
 
 def _copied(buffer: memoryview) -> memoryview:

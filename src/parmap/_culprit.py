@@ -33,9 +33,26 @@ _WAYS_OUT = {
 }
 _ELSE = "create it inside the function, or once for each worker in a Pool's `initializer`"
 
+#: The same for what a function returns.
+_WAYS_BACK = {
+    "_thread": "locks belong to one process: return what is beside it",
+    "_io": "return its path, or what is in it",
+    "sqlite3": "return what was read from it",
+    "_socket": "return what was read from it",
+    "socket": "return what was read from it",
+    "generator": "return a list of what it yields",
+    "async_generator": "the function is an `async def`: map one that calls it by `asyncio.run`",
+    "coroutine": "the function is an `async def`: map one that calls it by `asyncio.run`",
+    "_contextvars": "return its value",
+}
+_ELSE_BACK = "return what is in it, as data"
 
-def explain(obj: object, error: BaseException) -> str:
-    """A sentence that names the culprit, the path to it and what to do instead."""
+
+def explain(obj: object, error: BaseException, what: str, *, home: bool) -> str:
+    """A sentence that names the culprit, the path to it and what to do instead.
+
+    `what` the object is to the user, if that is known; `home`: it was to go from a worker to the caller.
+    """
     try:
         path, culprit = _find(obj)
     except RAISED:
@@ -47,16 +64,19 @@ def explain(obj: object, error: BaseException) -> str:
         else f"{kind.__module__}.{kind.__qualname__}"
     )
     place = f" ({path})" if path else ""
-    way_out = _way_out(culprit)
+    if what:
+        place += f", the {what}," if culprit is obj else f" in the {what}"
+    way_out = _way_out(culprit, home=home)
     said = f"{type(error).__name__}: {_said(error)}"
     return f"{name} object{place} cannot be sent to another process: {way_out} [{said}]"
 
 
-def _way_out(culprit: object) -> str:
+def _way_out(culprit: object, *, home: bool) -> str:
     kind = type(culprit)
     if _cloud.belongs_to_processes(culprit):
         return _OF_PROCESSES
-    return _WAYS_OUT.get(kind.__name__) or _WAYS_OUT.get(kind.__module__.partition(".")[0], _ELSE)
+    ways, otherwise = (_WAYS_BACK, _ELSE_BACK) if home else (_WAYS_OUT, _ELSE)
+    return ways.get(kind.__name__) or ways.get(kind.__module__.partition(".")[0], otherwise)
 
 
 def _said(error: BaseException) -> str:

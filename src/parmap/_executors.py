@@ -16,6 +16,7 @@ from ._cpus import available_cpus
 from ._drive import Drive
 from ._errors import WorkerDied
 from ._plan._vocabulary import GaveBack, Stop, WorkerGone, WorkerReady
+from ._runner import unpack_item
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,11 +100,11 @@ def run_there(
     began = time.perf_counter()
     for value in values:
         try:
-            item = _unpacked(value)
+            item = unpack_item(value) if type(value) is Packed else value
             result = func(*item) if star else func(item)
-            results.append(
-                result if type(result) in SCALARS else _codec.pack(result, copy=False, home=True)
-            )
+            if type(result) not in SCALARS:
+                result = _codec.pack(result, copy=False, home=True, what="result")
+            results.append(result)
         except BaseException as error:
             tidy = _tidy(error)
             fatal = isinstance(tidy, (SystemExit, KeyboardInterrupt))
@@ -114,10 +115,6 @@ def run_there(
     seconds = time.perf_counter() - began
     bundled, blobs = _codec.bundle(results) if results else ([], [])
     return bundled, [bytes(blob) for blob in blobs], failures, len(results), seconds
-
-
-def _unpacked(value: Any) -> Any:
-    return _codec.unpack([memoryview(p) for p in value.parts]) if type(value) is Packed else value
 
 
 # --- executors ------------------------------------------------------------------------------------

@@ -166,7 +166,7 @@ class Intake:
             return item
         self.kinds.add(Packed)
         try:
-            packed = pack(item, copy=copy)
+            packed = pack(item, copy=copy, what="item")
         except Exception as error:
             self.refused.append((index, error))
             return _NOTHING

@@ -135,7 +135,9 @@ class ProcessDrive(Drive):
 
     def begin(self, link: Link) -> None:
         """Let what a worker is sent from now on be of this call; it may owe an earlier one some news."""
+        before = link.channel.queued
         link.begin(self.task, self._ambience)
+        self.spent.sent += link.channel.queued - before
 
     def wake_by(self, wake: Wake) -> None:
         """Let other threads end this one's wait."""

@@ -106,7 +106,7 @@ class Pool(Executor):
         if initializer is not None:
             launch = _process.launcher(method, (initializer, arguments))
             if launch is None:
-                setup = _codec.pack((initializer, arguments), copy=True).parts
+                setup = _codec.pack((initializer, arguments), copy=True, what="initializer").parts
             else:
                 setup = _codec.pack((_errands.set_up_carried, ()), copy=True).parts
         kind = _stock.Kind(
@@ -153,7 +153,9 @@ class Pool(Executor):
             # packed by itself, so that the worker knows it again.
             function: object = fn
             if type(fn) not in _NAMED or not importable(fn):
-                function = b"".join(_codec.pack(fn, copy=False, beside=False).parts)
+                function = b"".join(
+                    _codec.pack(fn, copy=False, beside=False, what="function").parts
+                )
             packed = _codec.pack((function, args, kwargs), copy=True)
         except SerializationError as error:
             future.set_exception(error)

@@ -63,7 +63,7 @@ class Results:
 
     def pack(self, result: object) -> None:
         """Take in one more, which is no scalar; send it now if it is large."""
-        packed = _codec.pack(result, copy=False, home=True)
+        packed = _codec.pack(result, copy=False, home=True, what="result")
         self.values.append(packed)
         self.kinds.add(_codec.Packed)
         self._nbytes += packed.nbytes

@@ -96,7 +96,7 @@ class Runner:
             words[_AT] = ordinal + at - begin
             value, values[at] = values[at], None
             if type(value) is Packed:
-                value = _unpack_item(value)
+                value = unpack_item(value)
             if self.timed:
                 words[_SINCE] = time.monotonic_ns()
             result = self.call(value)  # type: ignore[misc]
@@ -162,7 +162,12 @@ class Runner:
         return block + at + 1
 
 
-def _unpack_item(value: Packed) -> Any:
+def unpack_item(value: Packed) -> Any:
+    """An item as the function is to get it.
+
+    Raises:
+        SerializationError: It cannot be unpickled.
+    """
     try:
         return _codec.unpack([memoryview(part) for part in value.parts])
     except _byvalue.RAISED as error:

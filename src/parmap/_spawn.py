@@ -266,7 +266,7 @@ class _Fresh:
         return items
 
     def _task(self, func: Callable[..., Any], *, star: bool) -> Task:
-        parts = _codec.pack(func, copy=False).parts
+        parts = _codec.pack(func, copy=False, what="function").parts
         timed = self._item_timeout is not None
         return Task(parts, halts=False, star=star, timed=timed, share=True)
 

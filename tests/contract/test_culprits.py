@@ -37,7 +37,8 @@ def check(kind, way_out, path, call):
         call()
     except SerializationError as error:
         message = str(error)
-        assert message.startswith(f"{kind} object ({path}) cannot be sent"), message
+        assert message.startswith(f"{kind} object ({path})"), message
+        assert "cannot be sent to another process" in message
         assert way_out in message, message
     else:
         raise AssertionError(path)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
 import sqlite3
 import threading
 import traceback
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
@@ -422,6 +425,56 @@ def test_a_function_that_cannot_travel():
     assert "`connection` used by load()" in message
     assert "open it inside the function" in message
     assert isinstance(info.value, pickle.PicklingError)
+
+
+async def later(x):
+    return x
+
+
+def test_the_message_says_what_it_was_to_be():
+    lock = threading.Lock()
+    cases = [
+        (
+            lambda: parallel_map(lambda _: lock, [1]),
+            "(variable `lock` used by <lambda>()) in the function ",
+        ),
+        (lambda: parallel_map(str, [1, lock]), "_thread.lock object, the item, cannot be sent"),
+        (lambda: parallel_map(str, [[lock]]), "(element 0) in the item cannot be sent"),
+        (
+            lambda: parallel_map(lambda _: [threading.Lock()], [1]),
+            "(element 0) in the result cannot be sent",
+        ),
+        (
+            lambda: parallel_map(later, [1]),
+            "coroutine object, the result, cannot be sent to another process: the function is an `async def`",
+        ),
+    ]
+    for call, said in cases:
+        with pytest.raises(SerializationError) as info:
+            call()
+        assert said in str(info.value), str(info.value)
+
+
+def raise_here():
+    raise LookupError("not here")
+
+
+class Unreadable:
+    def __reduce__(self):
+        return raise_here, ()
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+def test_an_item_that_cannot_be_unpickled(foreign):
+    with ExitStack() as stack:
+        executor = "process"
+        if foreign:
+            context = multiprocessing.get_context("forkserver")
+            executor = stack.enter_context(ProcessPoolExecutor(1, mp_context=context))
+        with pytest.raises(SerializationError) as info:
+            parallel_map(str, [1, Unreadable()], executor=executor)
+    assert info.value.parmap_index == 1
+    assert str(info.value) == "the item cannot be unpickled in the worker: LookupError: not here"
 
 
 class Carrier:
