@@ -30,7 +30,8 @@ class WorkerDied(ParmapError):
         signal: The signal's name, such as "SIGKILL", or None.
         pid: The process id, or None for a worker that never came up.
         reason: "memory" where its `memory_limit` (or, as far as can be known, the system) ended it,
-            "signal", "exit", "connection" (it shut its connection but lived on), or "unknown".
+            "signal", "exit", "connection" (it shut its connection but lived on), "shutdown" (the `Pool` was
+            ended by force meanwhile), or "unknown".
     """
 
     __module__ = "parmap"
