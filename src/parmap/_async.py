@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 async def advance(drive: Drive) -> None:
     """What `Drive.advance` does, without blocking the event loop."""
     drive.resume()
+    drive.blocking = False
     drive.settle()
     if drive.verdict is not None or drive.delivered:
         return
     happened = asyncio.Event()
     descriptors = drive.descriptors()
     watch = _reported(drive, happened) if descriptors is None else _readable(descriptors, happened)
-    drive.thread = 0  # other tasks of this thread may wait for what it holds: it gets on meanwhile
+    drive.awaiting = (
+        True  # other tasks of this thread may wait for what it holds: it gets on meanwhile
+    )
     with watch:
         try:
             async with asyncio.timeout(max(0.0, min(drive.due - time.monotonic(), 3600.0))):

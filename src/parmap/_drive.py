@@ -91,6 +91,8 @@ class Drive:
         self.spent = Spent()
         self.suspended = False  # a consumer has taken over, and may never come back
         self.thread = _thread.get_ident()  # that it runs in
+        self.blocking = True  # else an event loop runs it
+        self.awaiting = False  # that loop goes on meanwhile
         self.owner: ref[object] | None = None  # who is to end it, if not `run`
         self._numbered = numbered  # else there is one item, which is the call itself
         self._retry_on = retry_on
@@ -159,7 +161,7 @@ class Drive:
 
     def resume(self) -> None:
         """Go on, in this thread."""
-        self.suspended = False
+        self.suspended = self.awaiting = False
         self.thread = _thread.get_ident()
 
     @property

@@ -422,9 +422,9 @@ class ProcessDrive(Drive):
         while self._places:
             self._places.pop()
             self._stock.pass_on()
-        if self._wake is not None and self._owns_wake:
-            self._wake.close()
-        self._wake = None
+        wake, self._wake = self._wake, None
+        if wake is not None and self._owns_wake:
+            wake.close()
 
     def _give_all_back(self, *, abrupt: bool) -> None:
         doomed: list[Link] = []

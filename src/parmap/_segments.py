@@ -104,11 +104,14 @@ class Lender:
 class Borrower:
     """The receiver's side."""
 
-    __slots__ = ("_copied", "_gone", "_next")
+    __slots__ = ("__weakref__", "_copied", "_gone", "_next", "_watched")
 
     def __init__(self) -> None:
         self._copied: list[int] = []
-        self._gone: list[ref[object]] = []  # to mappings that were there
+        # The segments of what is mapped, by the identity of the reference that waits for its end; and
+        # those references whose mappings have ended.
+        self._watched: dict[int, tuple[ref[object], int]] = {}
+        self._gone: list[ref[object]] = []
         self._next = 0
 
     def load(self, fd: int, lengths: Sequence[int]) -> list[memoryview]:
@@ -124,7 +127,7 @@ class Borrower:
         if isinstance(whole, bytearray):
             self._copied.append(number)
         else:
-            _watch(whole, number, self._gone, forks)
+            self._watch(whole, number, forks)
         return _memory.cut(memoryview(whole), lengths)
 
     def freed(self) -> list[int]:
@@ -132,31 +135,39 @@ class Borrower:
         numbers, self._copied = self._copied, []
         while self._gone:
             reference = self._gone.pop()
-            _, number = _watched.pop(id(reference), (None, None))
+            _, number = self._watched.pop(id(reference), (None, None))
             if number is not None:
                 numbers.append(number)
         return numbers
 
+    def _watch(self, whole: object, number: int, forks: int) -> None:
+        # The end of a mapping takes its time, so Ctrl-C may well come in it: a function of Python's that
+        # is called back then would be where it comes up, and is lost.
+        reference = ref(whole, self._gone.append)
+        self._watched[id(reference)] = reference, number
+        if not any(self is other() for other in _borrowers):
+            _borrowers[:] = [other for other in _borrowers if other() is not None]
+            _borrowers.append(ref(self))
+        if forks != _forks:  # another thread has forked since it was mapped
+            self._watched.pop(id(reference), None)
 
-#: The segments of what is mapped, by the identity of the reference that waits for its end.
-_watched: dict[int, tuple[ref[object], int]] = {}
+    def forget_all(self) -> None:
+        """Hear of the end of none that is mapped now."""
+        self._watched.clear()
+
+
+_borrowers: list[ref[Borrower]] = []  # those that watch something
 _forks = 0  # how often this process was about to fork
-
-
-def _watch(whole: object, number: int, gone: list[ref[object]], forks: int) -> None:
-    # The end of a mapping takes its time, so Ctrl-C may well come in it: a function of Python's that is
-    # called back then would be where it comes up, and is lost.
-    reference = ref(whole, gone.append)
-    _watched[id(reference)] = reference, number
-    if forks != _forks:  # another thread has forked since it was mapped
-        _watched.pop(id(reference), None)
 
 
 def _forget_all() -> None:
     """A forked process has the same mappings, and nobody hears when it lets go of them."""
     global _forks  # noqa: PLW0603 -- counted for the whole process
     _forks += 1
-    _watched.clear()
+    for reference in _borrowers[:]:  # other threads may come here, too
+        borrower = reference()
+        if borrower is not None:
+            borrower.forget_all()
 
 
 if hasattr(os, "register_at_fork"):

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
         side_by_side: int  # how many workers it wants at once
         suspended: bool  # it holds workers, and nobody runs it
         thread: int  # that it runs in
+        blocking: bool  # else an event loop runs it
+        awaiting: bool  # that loop goes on meanwhile
 
         @property
         def orphaned(self) -> bool:
@@ -222,10 +224,7 @@ class Stock:
         size = len(self._numbers())
         if size < self.limit:
             return False
-        stuck = sum(
-            holder.suspended or (holder.thread == tenant.thread and holder is not tenant)
-            for holder in self._leased.values()
-        )
+        stuck = sum(_is_stuck(holder, tenant) for holder in self._leased.values())
         return size - stuck >= self.limit
 
     def _is_over_full(self) -> bool:
@@ -446,6 +445,14 @@ class Stock:
         self._idle, self._leased, self._starting = {}, {}, {}
         self._ending, self._parting = {}, {}
         self._server = None
+
+
+def _is_stuck(holder: Tenant, tenant: Tenant) -> bool:
+    """Whether a holder of workers cannot get on before this tenant does."""
+    if holder.suspended:
+        return True
+    here = holder.thread == tenant.thread and holder is not tenant
+    return here and (tenant.blocking or not holder.awaiting)
 
 
 def _number(link: Link) -> int:

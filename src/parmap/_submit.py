@@ -103,6 +103,9 @@ class Submissions:
         # starts another, or waits for its end, after which `is_alive` is no longer to be trusted.
         self._wake: Wake | None = None
         self._thread: threading.Thread | None = None
+        self._busy: Wake | None = (
+            None  # the wake of the latest, until it has answered for all it had
+        )
         self.closed = False  # no more tasks are taken
         self.cancelling = False  # and the thread, which Ctrl-C cannot hit, cancels those that wait
         self.ended = False  # and there are no more workers
@@ -132,7 +135,7 @@ class Submissions:
         """In a forked child: the thread is the parent's, and whoever held the lock is not here."""
         if self._pid != os.getpid():
             self._lock, self._waiting, self._pid = threading.Lock(), [], os.getpid()
-            self._wake = self._thread = None
+            self._wake = self._thread = self._busy = None
 
     def _start(self) -> None:
         wake = Wake()
@@ -140,11 +143,12 @@ class Submissions:
             target=self._run, args=(wake, _nesting.lineage()), name="parmap-submit", daemon=True
         )
 
-        self._wake, self._thread = wake, thread
+        self._wake = self._busy = wake
+        self._thread = thread
         try:
             _launch.undisturbed(thread.start)  # it then leaves signals to others, too
         except RuntimeError:
-            self._wake = None
+            self._wake = self._busy = None
             wake.close()
             raise
 
@@ -159,14 +163,15 @@ class Submissions:
             self.cancelling |= cancel
             if self._wake is not None:
                 self._wake.set()
-            thread = self._thread if self._wake is not None and self._has_thread() else None
+            thread = self._thread if self._busy and self._has_thread() else None
         if thread is not None:
             if not wait:
                 return  # the thread ends the workers when it is through, which the exit waits for
-            if thread.ident != threading.get_ident():
-                thread.join()
-                while self._wake is not None:
-                    time.sleep(_NAP)  # it only seems to have ended
+            if thread.ident == threading.get_ident():
+                return  # called back by it: it ends the workers when it is through
+            thread.join()
+            while self._busy:
+                time.sleep(_NAP)  # it only seems to have ended
         self._let_go()
 
     def kill(self) -> None:
@@ -215,7 +220,11 @@ class Submissions:
                 task.cancel()
             elif task.begin():
                 task.fail(error)
-        if self.closed:
+        with self._lock:
+            if self._busy is not wake:
+                return  # another thread runs what came later
+            last, self._busy = self.closed, None
+        if last:
             self._let_go()
 
     def take(self, most: int) -> tuple[list[Submitted], bool]:
@@ -291,6 +300,11 @@ class _SubmitDrive(ProcessDrive):
         """See `Drive`."""
         if not self._submissions.killed:
             super().start_worker(worker)
+            if (
+                self._submissions.killed
+            ):  # meanwhile: nobody else may have seen what was just started
+                for link in list(self._links.values()):
+                    link.kill("shutdown")
         elif not self._links:
             self._give_up()
 

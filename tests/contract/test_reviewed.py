@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import decimal
+import gc
 import os
 import threading
 import time
 
 import pytest
 
-from parmap import Pool, WorkerDied, parallel_imap, parallel_map, shutdown
+from parmap import (
+    ParmapError,
+    Pool,
+    WorkerDied,
+    _segments,
+    _stock,
+    parallel_imap,
+    parallel_map,
+    shutdown,
+)
 from parmap._lazy import ParallelIterator
 
 
@@ -173,3 +183,98 @@ def test_an_item_among_numbers_that_ends_its_worker_in_pickling_runs_once(tmp_pa
         parallel_map(func, range(3_000), max_workers=1, chunksize=3_000)
     assert caught.value.index == 1500
     assert ran.read_text() == "x"
+
+
+def wait_for(path):
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    return "there"
+
+
+def make(path):
+    open(path, "w").close()
+
+
+def test_a_task_is_not_stuck_behind_one_that_waits_for_it(tmp_path):
+    """It had been sent ahead to a busy worker, though another could be started."""
+    with Pool(2) as pool:
+        for _ in range(50):
+            pool.submit(abs, -1).result()
+        waiting = pool.submit(wait_for, tmp_path / "made")
+        time.sleep(0.2)
+        making = pool.submit(make, tmp_path / "made")
+        assert waiting.result(timeout=30) == "there"
+        assert making.result(timeout=30) is None
+
+
+@pytest.mark.parametrize("options", [{}, {"max_tasks_per_child": 1}])
+def test_a_callback_may_shut_its_pool_down(options):
+    """What was still to be run was lost, or refused."""
+    pool = Pool(1, **options)
+    futures = [pool.submit(time.sleep, 0.05) for _ in range(4)]
+    futures[0].add_done_callback(lambda _: pool.shutdown())
+    assert [future.result(timeout=30) for future in futures] == [None] * 4
+    pool.shutdown()
+
+
+def refuse():
+    raise LookupError("not today")
+
+
+def test_shutdown_waits_until_all_is_answered():
+    seen = []
+
+    def callback(_):
+        time.sleep(0.3)
+        seen.append(1)
+
+    pool = Pool(1, initializer=refuse)
+    futures = [pool.submit(abs, x) for x in range(3)]
+    futures[0].add_done_callback(callback)
+    while not futures[0].done():
+        time.sleep(0.001)
+    pool.shutdown()
+    assert [future.done() for future in futures] == [True] * 3
+    assert seen
+
+
+def test_a_worker_that_is_being_started_is_terminated_too(monkeypatch):
+    original = _stock.Stock._begin
+
+    def slowly(*arguments):
+        time.sleep(0.1)
+        return original(*arguments)
+
+    monkeypatch.setattr(_stock.Stock, "_begin", slowly)
+    pool = Pool(1)
+    future = pool.submit(time.sleep, 1e6)
+    time.sleep(0.05)
+    pool.terminate_workers()
+    assert isinstance(future.exception(timeout=30), ParmapError)
+
+
+def test_what_pools_that_have_ended_had_sent_is_forgotten():
+    for _ in range(3):
+        with Pool(1) as pool:
+            assert [*map(len, parallel_map(bytearray, [1 << 21] * 3, executor=pool))] == [
+                1 << 21
+            ] * 3
+    gc.collect()
+    assert not [one for one in _segments._borrowers if one() is not None and one()._watched]
+
+
+def test_a_plain_call_in_a_loop_that_runs_an_iterator():
+    """It waited for a worker of the iterator, which the loop could not run meanwhile."""
+
+    async def iterate(pool):
+        return [x async for x in parallel_imap(abs, range(-20, 0), executor=pool)]
+
+    async def call(pool):
+        await asyncio.sleep(0)
+        return parallel_map(abs, [-1, -2], executor=pool)
+
+    async def both(pool):
+        return await asyncio.gather(iterate(pool), call(pool))
+
+    with Pool(1) as pool:
+        assert asyncio.run(both(pool)) == [[*range(20, 0, -1)], [1, 2]]

@@ -390,8 +390,7 @@ class Plan:
             self._let_go()
         while self._feed_one(now):
             pass
-        if not self._can_read:
-            self._balance(now)
+        self._balance(now)
         if self._doom is not None:
             self._make_room()
 
@@ -505,8 +504,11 @@ class Plan:
             self._out.append(Read(int(min(size, self._window - (self.read - self.taken)))))
 
     def _to_relieve(self) -> Member | None:
-        """When the input has run out and somebody is or could be idle: who holds most."""
-        if self._can_read or self.waiting.count or self.suspects:
+        """When there is nothing to read now and somebody is or could be idle: who holds most.
+
+        Who does not keep idle workers expects an input that comes when it likes, if ever.
+        """
+        if (self._can_read and self.rules.keep_idle) or self.waiting.count or self.suspects:
             return None
         if not self.crew.idle and (self.crew.full or self.crew.coming or self._doom is not None):
             return None
