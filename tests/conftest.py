@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -214,6 +215,15 @@ def wait_until_gone(before: Snapshot, *, warm: bool) -> list[str]:
 
 _FAILED = pytest.StashKey[bool]()
 _COUNTED = os.path.isdir("/proc/self/fd")
+
+
+def pytest_configure() -> None:
+    """Ctrl-C works in the programs that tests start, also where this runs in the background of a shell.
+
+    There it is ignored, and whoever is started inherits that.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
