@@ -255,9 +255,10 @@ class Stock:
 
     def _end_orphans(self) -> None:
         with self._lock:
-            orphans = {tenant for tenant in self._leased.values() if tenant.orphaned}
-        for orphan in orphans:
-            orphan.close(abrupt=True)
+            tenants = set(self._leased.values())
+        for tenant in tenants:
+            if tenant.orphaned:
+                tenant.close(abrupt=True)
 
     def reap(self, *, wait: bool) -> None:
         """Strike off those of the workers told to end that have; `wait`: all of them."""
