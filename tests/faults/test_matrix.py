@@ -93,7 +93,8 @@ class Fuse:
 
 def make_pool(method: str, how: str, **options) -> Pool:
     if how == "memory":
-        options["memory_limit"] = _memory.resident() + LIMIT
+        # A forked worker begins with what this process holds, and others with next to nothing.
+        options["memory_limit"] = LIMIT + (_memory.resident() if method == "fork" else 0)
     return Pool(2, start_method=method, **options)
 
 
