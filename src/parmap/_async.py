@@ -23,9 +23,8 @@ async def advance(drive: Drive) -> None:
     happened = asyncio.Event()
     descriptors = drive.descriptors()
     watch = _reported(drive, happened) if descriptors is None else _readable(descriptors, happened)
-    drive.awaiting = (
-        True  # other tasks of this thread may wait for what it holds: it gets on meanwhile
-    )
+    # Other tasks of this thread may wait for what it holds: it gets on meanwhile.
+    drive.awaiting = True
     with watch:
         try:
             async with asyncio.timeout(max(0.0, min(drive.due - time.monotonic(), 3600.0))):

@@ -103,9 +103,8 @@ class Submissions:
         # starts another, or waits for its end, after which `is_alive` is no longer to be trusted.
         self._wake: Wake | None = None
         self._thread: threading.Thread | None = None
-        self._busy: Wake | None = (
-            None  # the wake of the latest, until it has answered for all it had
-        )
+        # The wake of the latest, until it has answered for all it had.
+        self._busy: Wake | None = None
         self.closed = False  # no more tasks are taken
         self.cancelling = False  # and the thread, which Ctrl-C cannot hit, cancels those that wait
         self.ended = False  # and there are no more workers
@@ -300,9 +299,8 @@ class _SubmitDrive(ProcessDrive):
         """See `Drive`."""
         if not self._submissions.killed:
             super().start_worker(worker)
-            if (
-                self._submissions.killed
-            ):  # meanwhile: nobody else may have seen what was just started
+            # Killed meanwhile? Nobody else may have seen what was just started.
+            if self._submissions.killed:
                 for link in list(self._links.values()):
                     link.kill("shutdown")
         elif not self._links:
