@@ -6,11 +6,14 @@ context, and who the caller is in the eyes of `multiprocessing`.
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 import warnings
+from _pickle import loads
 
-from ._environ import variables
+from ._environ import as_kept, change, variables
+from ._imports import when_imported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,6 +105,7 @@ _caller: dict[str, Any] = {}  # the caller's surroundings when they last came
 _wanted: dict[
     str, Any
 ] = {}  # what they are to be here: the caller's, and what an initializer has set
+_thread_of_items = 0  # a context of `decimal` is one thread's
 
 
 def adopt(found: dict[str, Any], own: dict[str, str]) -> None:
@@ -109,33 +113,38 @@ def adopt(found: dict[str, Any], own: dict[str, str]) -> None:
 
     Only what has changed there is changed here, so that what an initializer has set here stays set.
     """
-    found = dict(found)
-    raw = found.pop("environment")
-    theirs = {os.fsdecode(name): os.fsdecode(value) for name, value in raw.items()}
-    theirs["PARMAP_WORKER"] = own["PARMAP_WORKER"]
-    before = _caller.get("environment", own)
-    environment: dict[str, str] = _wanted.get("environment", own) | {
+    global _thread_of_items  # noqa: PLW0603 -- this one
+    if not _thread_of_items:
+        _thread_of_items = _thread.get_ident()
+        when_imported("decimal", _set_decimal)
+    ours = {as_kept(name): as_kept(value) for name, value in own.items()}
+    number = as_kept("PARMAP_WORKER")
+    theirs = {**found["environment"], number: ours[number]}
+    found = {**found, "environment": theirs}
+    before = _caller.get("environment", ours)
+    environment: dict[Any, Any] = _wanted.get("environment", ours) | {
         name: value for name, value in theirs.items() if before.get(name) != value
     }
-    for name in before.keys() - theirs.keys() - own.keys():
+    for name in before.keys() - theirs.keys() - ours.keys():
         environment.pop(name, None)
     _wanted.update({key: value for key, value in found.items() if _caller.get(key) != value})
     _wanted["environment"] = environment
     _caller.update(found)
-    _caller["environment"] = theirs
     _calm.clear()
     enforce()
 
 
 def keep() -> None:
     """Take what an initializer has changed for what is wanted."""
-    _wanted.update(_current())
+    current = _current()
+    if current["decimal"] is None:
+        del current["decimal"]  # what is wanted still waits
+    _wanted.update(current)
     _calm.clear()
 
 
 def _current() -> dict[str, Any]:
     found = gather()
-    found["environment"] = dict(os.environ)
     del found["process"]
     return found
 
@@ -168,6 +177,8 @@ def enforce() -> None:
     if _calm and is_same(_calm):
         return
     now = _current()
+    if now["decimal"] is not None:
+        _unpack_decimal()
     changed = {key for key, value in _wanted.items() if key in now and now[key] != value}
     done = True
     if "directory" in changed and _wanted["directory"] is not None:
@@ -186,13 +197,22 @@ def enforce() -> None:
         sys.setrecursionlimit(_wanted["recursion"])
     if "digits" in changed:
         sys.set_int_max_str_digits(_wanted["digits"])
-    if "decimal" in changed and _wanted["decimal"] is not None:
-        import decimal
-
-        decimal.setcontext(decimal.Context(*_wanted["decimal"]))
+    if "decimal" in changed and now["decimal"] and _wanted["decimal"]:
+        _set_decimal(sys.modules["decimal"])
     if "environment" in changed:
-        wanted = _wanted["environment"]
-        for name in now["environment"].keys() - wanted.keys():
-            del os.environ[name]
-        os.environ.update(wanted)
+        change(now["environment"], _wanted["environment"])
     _calm = gather() if done else {}
+
+
+def _unpack_decimal() -> None:
+    if isinstance(_wanted["decimal"], bytes):
+        _wanted["decimal"] = loads(_wanted["decimal"])
+
+
+def _set_decimal(decimal: Any) -> None:
+    """Set the context of this thread, if it is that of the items: others have one each."""
+    if _wanted["decimal"] and _thread.get_ident() == _thread_of_items:
+        _unpack_decimal()
+        decimal.setcontext(decimal.Context(*_wanted["decimal"]))
+        if _calm:
+            _calm["decimal"] = _decimal()

@@ -27,8 +27,12 @@ def ambience() -> tuple[int, bytes]:
 
 
 def _packed(found: dict[str, Any]) -> bytes:
-    # The filters by themselves: their categories may be of modules that only `path` leads to.
-    return _codec.pack_plain({**found, "filters": _packed_filters(found["filters"])})
+    # The filters by themselves: their categories may be of modules that only `path` leads to. And the
+    # context of `decimal`, whose signals are classes: not every worker has, or will have, imported that.
+    apart = {"filters": _packed_filters(found["filters"]), "decimal": None}
+    if found["decimal"] is not None:
+        apart["decimal"] = _codec.pack_plain(found["decimal"])
+    return _codec.pack_plain({**found, **apart})
 
 
 def _packed_filters(filters: list[Any]) -> bytes:

@@ -17,6 +17,20 @@ def variables() -> Mapping[Any, Any]:
     return raw if isinstance(raw, dict) else os.environ
 
 
+def as_kept(text: str) -> Any:
+    """A name or a value as `variables` has it."""
+    return text if variables() is os.environ else os.fsencode(text)
+
+
+def change(before: Mapping[Any, Any], wanted: Mapping[Any, Any]) -> None:
+    """Make all variables as wanted, which were as `before`; to set one takes microseconds."""
+    for name in before.keys() - wanted.keys():
+        del os.environ[os.fsdecode(name)]
+    for name, value in wanted.items():
+        if before.get(name) != value:
+            os.environ[os.fsdecode(name)] = os.fsdecode(value)
+
+
 def variable(name: str) -> str:
     """What one says; "" where it is not set."""
     known = variables()  # `os.environ` takes 2 µs to say that it has not got one

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sys
 
+from ._imports import when_imported
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -25,7 +27,7 @@ def adopt(name: str, parent: tuple[str, int, bytes | None] | None = None) -> Non
     if _PROCESS in sys.modules:
         _apply(sys.modules[_PROCESS])
     elif first:
-        sys.meta_path.insert(0, _Finder())
+        when_imported(_PROCESS, _apply)
 
 
 def _apply(process: Any) -> None:
@@ -39,29 +41,3 @@ def _apply(process: Any) -> None:
         made = getattr(process, "_ParentProcess", None)
         if made is not None:
             process._parent_process = made(parent[0], parent[1], None)
-
-
-class _Finder:
-    """Steps in when `multiprocessing.process` is imported, once."""
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """The ordinary spec, whose loader then also tells the module who it is in."""
-        if name != _PROCESS:
-            return None
-        sys.meta_path.remove(self)
-        for finder in sys.meta_path:
-            spec = finder.find_spec(name, path, target)
-            if spec is not None and spec.loader is not None:
-                _extend(spec.loader)
-                return spec
-        return None
-
-
-def _extend(loader: Any) -> None:
-    ordinary = loader.exec_module
-
-    def exec_module(module: Any) -> None:
-        ordinary(module)
-        _apply(module)
-
-    loader.exec_module = exec_module

@@ -19,6 +19,12 @@ import sys
 from . import _codec, _failure, _lifeline, _wire, _worker
 from ._channel import Channel, Closed
 
+try:  # for the workers, none of which then has to find and open them
+    import atexit  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    import fcntl  # noqa: F401  # pyright: ignore[reportUnusedImport]
+except ImportError:
+    pass
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -48,7 +48,10 @@ _LENGTHS = tuple(Struct(f"<{count}Q") for count in range(_FEW))
 _MOST_PARTS = 1 << 24
 _LONGEST = 1 << 46  # more than any machine has: such a length is no length of ours
 
-#: Bytes asked of the system at once. Bodies longer than this are received in place, uncopied.
+#: Bytes asked of the system at once: first so many, then, after so many have come, more. Fresh memory is
+#: dear, and most connections of a short process never carry much.
+_LITTLE = 1 << 12
+#: Bodies longer than this are received in place, uncopied.
 SCRATCH = 1 << 16
 
 
@@ -80,7 +83,7 @@ class Decoder:
     __slots__ = ("_body", "_filled", "_kind", "_lengths", "_pending", "_scratch", "_size")
 
     def __init__(self) -> None:
-        self._scratch = memoryview(bytearray(SCRATCH))
+        self._scratch = memoryview(bytearray(_LITTLE))
         self._pending = b""  # received, but not a whole frame yet
         self._body: memoryview | None = None  # a large body, received in place
         self._filled = 0
@@ -106,6 +109,8 @@ class Decoder:
             body, self._body = self._body, None
             return [_cut(self._kind, self._lengths, body)]
         data = bytes(self._scratch[:count])
+        if count == _LITTLE == len(self._scratch):
+            self._scratch = memoryview(bytearray(SCRATCH))
         if self._pending:
             data = self._pending + data
         view = memoryview(data)

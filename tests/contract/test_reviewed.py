@@ -120,6 +120,42 @@ def test_a_call_does_not_find_the_decimal_context_of_the_one_before():
         assert {*parallel_map(third, range(4), max_workers=1)} == {third(0)}
 
 
+def test_a_worker_gets_the_decimal_context_when_it_imports_decimal(program):
+    source = """
+        from decimal import getcontext
+        import parmap
+        getcontext().prec = 5
+        def third(x):
+            import sys
+            before = "decimal" in sys.modules
+            from decimal import Decimal
+            return before, str(Decimal(1) / 3)
+        def look(x):
+            import sys
+            return "decimal" in sys.modules
+        def third_in_a_thread(x):
+            import threading
+            thread = threading.Thread(target=third, args=(x,))
+            thread.start()
+            thread.join()
+        assert parmap.run_in_process(look, 0) is False
+        assert parmap.run_in_process(third, 0) == (False, "0.33333")
+        found = parmap.parallel_map(third, range(4), max_workers=1)
+        assert found == [(False, "0.33333")] + [(True, "0.33333")] * 3, found
+        with parmap.Pool(1) as pool:
+            pool.submit(third_in_a_thread, 0).result()
+            assert pool.submit(third, 0).result() == (True, "0.33333")
+            getcontext().prec = 6
+            assert pool.submit(third, 0).result() == (True, "0.333333")
+        def initialize():
+            import os
+            os.environ["FOO"] = "1"
+        with parmap.Pool(1, initializer=initialize) as pool:
+            assert pool.submit(third, 0).result() == (False, "0.333333")
+        """
+    program.run(source)
+
+
 @pytest.mark.parametrize("ended_by", ["a call", "shutdown"])
 def test_an_iterator_whose_end_was_lost_is_ended_by_whoever_comes_next(monkeypatch, ended_by):
     """Ctrl-C may hit its `__del__` before it has begun, and its workers ran on for ever."""
