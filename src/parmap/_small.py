@@ -1,4 +1,4 @@
-"""Calls of a few cheap items: sent to one warm worker in one message, before anything is planned.
+"""Calls of a few cheap items, and single tasks: sent to a warm worker before anything is planned.
 
 The plan would decide the same, and to ask it takes as long as the rest of such a call. It is asked when
 anything else happens than that the worker answers everything: then it decides, and finds it done.
@@ -18,65 +18,41 @@ from ._wire import WireError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
     from ._link import Link, News
 
 #: Bytes of items up to which a call is small.
 _LIGHT = 1 << 14
 
 
-class MapDrive(ProcessDrive):
-    """A map on leased worker processes."""
+class AheadDrive(ProcessDrive):
+    """Can send a worker what the plan, which has no other yet, would have it send first."""
 
-    _ahead: Link | None = None  # the worker that all items were sent to before the plan was asked
-    _sent_ahead = False  # so the first that the plan lets send has been sent: all of them
+    _ahead: Link | None = None  # the worker that it was sent to
+    _sent_to = 0  # up to this index, of what the plan lets send first
 
-    def hurry(self) -> None:
-        """See `Drive`: all of a small call, if nothing unusual happens."""
-        if self._may_be_small():
-            self._run_at_once()
-
-    def _may_be_small(self) -> bool:
-        """Whether all items would be sent to one worker in one message, as far as can be known."""
-        plan, total = self.plan, self.intake.total
+    @property
+    def _plans_simply(self) -> bool:
+        """Whether no limit has to be watched, and any worker may run any number of items."""
         return (
-            bool(total)
-            and plan.pace.learned is not None
-            and plan.pace.size(total, plan.rules.workers) >= (total or 0)
-            and plan.rules.chunksize is None
-            and plan.rules.item_timeout is None
-            and self._progress is None
+            self.plan.rules.item_timeout is None
             and self._stock.kind.tasks is None
             and self.due == INFINITY
         )
 
-    def _run_at_once(self) -> None:
-        count = self.intake.total or 0
-        self.plan.begin()
-        self.read(count)
-        if not self._has_read_all(count) or self.intake.nbytes > _LIGHT:
-            return
-        link = self._stock.lease_idle(self)
-        if link is None:
-            return
-        self.begin(link)
-        self._ahead, self._sent_ahead = link, True
-        self.queue(link, 0, count)
-        link.flush()
-        heard = self._listen(link)
-        if not self._was_all(heard, count):
-            self.settle()  # the plan decides what has been done by now
-            self.take_in(next(iter(self._links)), lambda: heard)
-
-    def _has_read_all(self, count: int) -> bool:
-        """Whether all that the plan is to be told is that there are so many items and no more."""
-        first, *others = self._events
-        return type(first) is InputRead and first.ended and first.count == count and not others
+    def _go_ahead(self, link: Link, stop: int) -> None:
+        """Take this worker for the one; what is to be sent ahead, up to index `stop`, comes next."""
+        self._ahead, self._sent_to = link, stop
 
     def _listen(self, link: Link) -> list[News]:
-        poller = self._poller
-        poller.register(link.channel.fileno(), select.POLLIN)
+        """What the worker answers soon, if nothing else happens before."""
+        poller, fd = self._poller, link.channel.fileno()
+        poller.register(fd, select.POLLIN)
         try:
-            if look_again(poller, self._spin) or poller.poll(SLICE * 1000):
+            happened = look_again(poller, self._spin) or poller.poll(SLICE * 1000)
+            if [one for one, _ in happened] == [fd]:
                 return self.hear(link)
         except Closed:
             pass  # whoever listens next will find out
@@ -84,25 +60,23 @@ class MapDrive(ProcessDrive):
             link.kill("connection")
         return []
 
-    def _was_all(self, heard: list[News], count: int) -> bool:
-        """Take in the results of all items; False: that is not what a worker says, or not all of it."""
+    def _results(self, heard: list[News], first: int, count: int) -> Sequence[Any] | None:
+        """The results of all that was sent ahead; None: that is not what a worker says, or not all of it."""
         if len(heard) != 1:
-            return False
+            return None
         news = heard[0]
-        if (news.kind, news.first, news.stop) != (_wire.RESULTS, 0, count):
-            return False
+        if (news.kind, news.first, news.stop) != (_wire.RESULTS, first, first + count):
+            return None
         try:
             values, broken = self.unpickled(news)
         except WireError:
-            return False  # as it is found to be again
-        if broken:
-            return False
-        self.results += values
-        self.spent.computing += news.seconds
-        self.plan.pace.learn(count, news.seconds)
-        self.plan.settled.add(0, count)
-        self.verdict = Finish()
-        return True
+            return None  # as it is found to be again
+        return None if broken else values
+
+    def _ask_plan(self, heard: list[News]) -> None:
+        """Have the plan, which has been told of the items, decide what has been done by now."""
+        self.settle()
+        self.take_in(next(iter(self._links)), lambda: heard)
 
     def lease(self) -> Link | None:
         """See `ProcessDrive`: there may be one that has been sent everything."""
@@ -117,8 +91,61 @@ class MapDrive(ProcessDrive):
 
     def send(self, worker: int, first: int, stop: int) -> None:
         """See `Drive`: what has been sent is not sent again."""
-        if self._sent_ahead:
-            self._sent_ahead = False
-            self._sent(self._links[worker])  # what did not fit goes on when it can
-        else:
+        if not self._sent_to:
             super().send(worker, first, stop)
+            return
+        first, self._sent_to = self._sent_to, 0
+        if first < stop:  # more items have come meanwhile
+            super().send(worker, first, stop)
+        else:
+            self._sent(self._links[worker])  # what did not fit goes on when it can
+
+
+class MapDrive(AheadDrive):
+    """A map on leased worker processes."""
+
+    def hurry(self) -> None:
+        """See `Drive`: all of a small call, if nothing unusual happens."""
+        if self._may_be_small():
+            self._run_at_once()
+
+    def _may_be_small(self) -> bool:
+        """Whether all items would be sent to one worker in one message, as far as can be known."""
+        plan, total = self.plan, self.intake.total
+        return (
+            bool(total)
+            and plan.pace.learned is not None
+            and plan.pace.size(total, plan.rules.workers) >= (total or 0)
+            and plan.rules.chunksize is None
+            and self._progress is None
+            and self._plans_simply
+        )
+
+    def _run_at_once(self) -> None:
+        count = self.intake.total or 0
+        self.plan.begin()
+        self.read(count)
+        if not self._has_read_all(count) or self.intake.nbytes > _LIGHT:
+            return
+        link = self._stock.lease_idle(self)
+        if link is None:
+            return
+        self.begin(link)
+        self._go_ahead(link, count)
+        self.queue(link, 0, count)
+        link.flush()
+        heard = self._listen(link)
+        values = self._results(heard, 0, count)
+        if values is None:
+            self._ask_plan(heard)
+            return
+        self.results += values
+        self.spent.computing += heard[0].seconds
+        self.plan.pace.learn(count, heard[0].seconds)
+        self.plan.settled.add(0, count)
+        self.verdict = Finish()
+
+    def _has_read_all(self, count: int) -> bool:
+        """Whether all that the plan is to be told is that there are so many items and no more."""
+        first, *others = self._events
+        return type(first) is InputRead and first.ended and first.count == count and not others

@@ -17,9 +17,10 @@ from . import _codec, _errands, _launch, _nesting
 from ._errors import ParmapError
 from ._intake import Intake
 from ._link import Task
-from ._loop import ProcessDrive, Wake
+from ._loop import Wake
 from ._plan._call import Rules
 from ._plan._vocabulary import InputRead, ItemsDone, Keep, Stop
+from ._small import AheadDrive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -245,7 +246,7 @@ class Submissions:
                 return taken, ended
 
 
-class _SubmitDrive(ProcessDrive):
+class _SubmitDrive(AheadDrive):
     """A call without an end, whose items are submitted tasks."""
 
     def __init__(
@@ -271,10 +272,9 @@ class _SubmitDrive(ProcessDrive):
     def read(self, most: int) -> None:
         """See `Drive`: the answer waits until there is something to read."""
         self._asked = most
-        self._answer()
+        self._answer(*self._submissions.take(most))
 
-    def _answer(self) -> None:
-        taken, ended = self._submissions.take(self._asked)
+    def _answer(self, taken: list[Submitted], ended: bool) -> None:  # noqa: FBT001 -- as `take` has it
         if not self._asked or not (taken or ended):
             return
         self._asked = 0
@@ -292,12 +292,41 @@ class _SubmitDrive(ProcessDrive):
     def woken(self) -> None:
         """See `ProcessDrive`: a task has come, or a worker."""
         super().woken()
-        if self._asked or self._submissions.cancelling:
-            self._answer()
+        if not (self._asked or self._submissions.cancelling):
+            return
+        taken, ended = self._submissions.take(self._asked)
+        while len(taken) == 1 and not ended and self._run_alone(*taken):
+            taken, ended = self._submissions.take(self._asked)  # perhaps not all were taken
+        self._answer(taken, ended)
+
+    def _run_alone(self, task: Submitted) -> bool:
+        """Run a task before the plan is asked, if there is no other: whether it is answered, or planned."""
+        if self._begun or self._links or self._submissions.killed or not self._plans_simply:
+            return False
+        link = self._stock.lease_idle(self)
+        if link is None:
+            return False
+        first = self.plan.read
+        self._begun[first] = task
+        self._go_ahead(link, first + 1)
+        link.begin(self.task, task.ambience)
+        link.send(first, [task.packed], self.intake.kinds)
+        link.flush()
+        heard = self._listen(link)
+        results = self._results(heard, first, 1)
+        if results is None:
+            self._answer([task], ended=False)
+            self._ask_plan(heard)
+            return True
+        self._ahead, self._sent_to = None, 0
+        self._poller.unregister(link.channel.fileno())
+        self._stock.give_back(link)
+        self._begun.pop(first).succeed(*results)
+        return True
 
     def start_worker(self, worker: int) -> None:
         """See `Drive`."""
-        if not self._submissions.killed:
+        if self._ahead is not None or not self._submissions.killed:
             super().start_worker(worker)
             # Killed meanwhile? Nobody else may have seen what was just started.
             if self._submissions.killed:
