@@ -110,6 +110,8 @@ class Intake:
         if type(source) is range:
             return self._taken_in(source[self._read : upto], self._read)
         upto = min(upto, len(source))
+        if upto - self._read <= _PIECE:
+            return self._taken_in(source[self._read : upto], self._read)
         places = range(self._read, upto, _PIECE) or (upto,)
         return _joined([self._taken_in(source[at : min(at + _PIECE, upto)], at) for at in places])
 
@@ -177,8 +179,9 @@ class Intake:
         """The items from `first` to `stop`: scalars as they are, all else packed."""
         at = bisect_right(self._firsts, first) - 1
         begin = self._firsts[at]
-        if stop <= begin + len(self._runs[at]):
-            return self._runs[at][first - begin : stop - begin]
+        run = self._runs[at]
+        if stop <= begin + len(run):
+            return run if stop - first == len(run) else run[first - begin : stop - begin]
         found: list[Any] = []
         while first < stop:
             begin, run = self._firsts[at], self._runs[at]

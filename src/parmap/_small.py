@@ -36,10 +36,12 @@ class AheadDrive(ProcessDrive):
     @property
     def _plans_simply(self) -> bool:
         """Whether no limit has to be watched, and any worker may run any number of items."""
+        rules, kind = self.plan.rules, self._stock.kind
         return (
-            self.plan.rules.item_timeout is None
-            and self._stock.kind.tasks is None
-            and self.due == INFINITY
+            rules.item_timeout is None
+            and rules.stop_at_time == INFINITY
+            and kind.tasks is None
+            and kind.memory_limit is None
         )
 
     def _go_ahead(self, link: Link, stop: int) -> None:
