@@ -18,9 +18,10 @@ from ._serialization import SerializationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
-    from typing import Any
+    from collections.abc import Callable, Collection, Iterator, Sequence
+    from typing import Any, TypeVar
 
+    T = TypeVar("T")
     Parts = list[bytes | memoryview]
 
 #: The types whose values may be batched.
@@ -255,20 +256,25 @@ def _each(
 
 
 def load(parcels: Sequence[Any], parts: Sequence[memoryview]) -> tuple[Sequence[Any], bool]:
-    """The values of a bundle, unpickled; and whether any of them is `Broken` instead.
-
-    The garbage collector waits meanwhile: it would look at all that has been made so far again and
-    again, which takes longer than to make it.
-    """
+    """The values of a bundle, unpickled; and whether any of them is `Broken` instead."""
     if not holds_packed(parcels):
         return unbundle(parcels, parts), False
-    paused = gc.isenabled()
-    gc.disable()
+    return uncollected(lambda: _load(parcels, parts))
+
+
+def uncollected(make: Callable[[], T]) -> T:
+    """What `make` makes, of which much stays, while the garbage collector waits.
+
+    It would look at all that has been made so far again and again, which may take longer than to make it.
+    What a module that is imported meanwhile says about the collector still counts.
+    """
+    thresholds = gc.get_threshold()
+    gc.set_threshold(0)
     try:
-        return _load(parcels, parts)
+        return make()
     finally:
-        if paused:
-            gc.enable()
+        if gc.get_threshold()[0] == 0:
+            gc.set_threshold(*thresholds)
 
 
 def _load(parcels: Sequence[Any], parts: Sequence[memoryview]) -> tuple[list[Any], bool]:

@@ -232,7 +232,9 @@ class Worker:
             if len(ambience):
                 _ambience.adopt(_surroundings(ambience), self._own)
             if function:
-                self._functions[number] = _byvalue.Loaded(lambda: _codec.unpack(function))
+                self._functions[number] = _codec.uncollected(
+                    lambda: _byvalue.Loaded(lambda: _codec.unpack(function))
+                )
                 self._premises.keep()  # a module that was imported for it may have set a handler
             func = self._functions[number].get()
             runner.call = _starred(func) if star else func

@@ -17,7 +17,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parmap import SerializationError, _byvalue
-from parmap._codec import SCALARS, Broken, Packed, bundle, load, pack, unbundle, unpack
+from parmap._codec import (
+    SCALARS,
+    Broken,
+    Packed,
+    bundle,
+    load,
+    pack,
+    unbundle,
+    uncollected,
+    unpack,
+)
 
 from ..contract.common import Point, same, scalars, values
 
@@ -91,7 +101,7 @@ def test_load_is_unbundle_and_unpack(given_values):
     got, broken = load(parcels, views(parts))
     assert same(list(got), wanted)
     assert not broken
-    assert gc.isenabled()
+    assert gc.get_threshold()[0]
 
 
 def test_load_of_what_cannot_be_unpickled(np):
@@ -104,16 +114,28 @@ def test_load_of_what_cannot_be_unpickled(np):
     assert [type(one) is Broken for one in got] == [False, True, False, True, True, False]
     assert [one for one in got if type(one) is not Broken] == [1, [2], 3]
     assert str(got[1].error) == "not here"
-    assert gc.isenabled()
+    assert gc.get_threshold()[0]
 
 
-def test_load_leaves_a_paused_collector_paused():
-    gc.disable()
+def test_the_collector_waits_and_then_goes_on_as_before():
+    before = gc.get_threshold()
+    assert uncollected(gc.get_threshold)[0] == 0
+    assert gc.get_threshold() == before
+    with pytest.raises(ZeroDivisionError):
+        uncollected(lambda: 1 // 0)
+    assert gc.get_threshold() == before
+
+
+def test_what_an_imported_module_says_about_the_collector_counts():
+    before = gc.get_threshold()
     try:
-        load(*bundle([pack([2], copy=True)]))
+        uncollected(gc.disable)
         assert not gc.isenabled()
+        uncollected(lambda: gc.set_threshold(70, 7, 7))
+        assert gc.get_threshold()[0] == 70
     finally:
         gc.enable()
+        gc.set_threshold(*before)
 
 
 class FailsThere:
