@@ -42,8 +42,9 @@ _NAP = 0.001
 SPIN = 0.0002 if hasattr(os, "sched_yield") else 0.0
 
 #: Seconds after which a core that was offered to others has been taken: whoever sleeps is preferred to
-#: whoever asks again and again, so on a crowded machine it is better to sleep.
-_CROWDED = 0.00003
+#: whoever asks again and again, so on a crowded machine it is better to sleep. One of our own threads
+#: takes it for less.
+_CROWDED = 0.0001
 
 CAN_PASS_FDS = hasattr(_socket.socket, "sendmsg") and hasattr(_socket, "SCM_RIGHTS")
 _ROOM = _socket.CMSG_SPACE(4 * _FDS) if CAN_PASS_FDS else 0

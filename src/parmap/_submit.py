@@ -39,8 +39,9 @@ _PATIENCE = 0.05
 #: Seconds between two looks at what nothing tells of.
 _NAP = 0.002
 
-#: While so many tasks come between two turns of the thread, it lets those that submit them get on for so
-#: many seconds: to hand the interpreter to and fro between two threads takes longer than to submit a task.
+#: While so many tasks come between two turns of the thread, or another before anybody waits for the first,
+#: it lets those that submit them get on for so many seconds: to hand the interpreter to and fro between two
+#: threads takes longer than to submit a task.
 _BURST = 16
 _LULL = 0.002
 
@@ -65,6 +66,12 @@ class Submitted:
         """Let it be cancelled, and tell who waits for it."""
         _tell(self.future, self.future.cancel)
         self.begin()
+
+    @property
+    def awaited(self) -> bool:
+        """Whether anybody waits for its answer already."""
+        future = self.future
+        return bool(future._condition._waiters or future._waiters or future._done_callbacks)  # type: ignore[attr-defined]
 
     def succeed(self, result: Any) -> None:
         """Answer the result."""
@@ -130,6 +137,11 @@ class Submissions:
                 self._wake.set()  # before: who is interrupted in between must not leave it asleep
             self._waiting.append(task)
             self.count += 1
+
+    @property
+    def waits(self) -> bool:
+        """Whether there are tasks that nobody has taken."""
+        return bool(self._waiting)
 
     def _own(self) -> None:
         """In a forked child: the thread is the parent's, and whoever held the lock is not here."""
@@ -295,13 +307,15 @@ class _SubmitDrive(AheadDrive):
         if not (self._asked or self._submissions.cancelling):
             return
         taken, ended = self._submissions.take(self._asked)
-        while len(taken) == 1 and not ended and self._run_alone(*taken):
-            taken, ended = self._submissions.take(self._asked)  # perhaps not all were taken
-        self._answer(taken, ended)
+        if len(taken) != 1 or ended or not self._run_alone(*taken):
+            self._answer(taken, ended)
 
     def _run_alone(self, task: Submitted) -> bool:
         """Run a task before the plan is asked, if there is no other: whether it is answered, or planned."""
-        if self._begun or self._links or self._submissions.killed or not self._plans_simply:
+        submissions = self._submissions
+        if self._begun or self._links or submissions.waits or submissions.killed:
+            return False
+        if not self._plans_simply:
             return False
         link = self._stock.lease_idle(self)
         if link is None:
@@ -315,6 +329,8 @@ class _SubmitDrive(AheadDrive):
         heard = self._listen(link)
         results = self._results(heard, first, 1)
         if results is None:
+            if not (heard or task.awaited):
+                time.sleep(_LULL)  # who has submitted another goes on doing so
             self._answer([task], ended=False)
             self._ask_plan(heard)
             return True
