@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def warm(peer: type[Peer], *, quick: bool) -> Numbers:
-    """A call over two trivial items when the workers are there: the median of many."""
+    """A call over two trivial items when the workers are there: the median of many, after a hundred."""
     with peer() as library:
-        for _ in range(20):
+        for _ in range(100):  # the interpreter and the scheduler of the system settle, too
             library.map(square, [2, 3])
         calls = 100 if quick else 300
         return {

@@ -118,6 +118,8 @@ def pack(
     if b"__main__" in data or (_byvalue.CONNECTIONS in sys.modules and _MENTIONED in data):
         buffers.clear()
         data = _pack_by_value(obj, callback, buffers, home=home, what=what)
+    if not buffers:  # as nearly always
+        return Packed([data])
     return Packed([data, *map(_copied, buffers)] if copy else [data, *buffers])
 
 
