@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from ._link import Link, News
 
-#: Bytes of items up to which a call is small.
-_LIGHT = 1 << 14
+#: Bytes of items up to which a call is small: a socket takes them at once.
+LIGHT = 1 << 14
 
 
 class AheadDrive(ProcessDrive):
@@ -34,11 +34,12 @@ class AheadDrive(ProcessDrive):
     _sent_to = 0  # up to this index, of what the plan lets send first
 
     @property
-    def _plans_simply(self) -> bool:
-        """Whether no limit has to be watched, and any worker may run any number of items."""
+    def _may_go_ahead(self) -> bool:
+        """Whether the plan has no worker, and no limit has to be watched."""
         rules, kind = self.plan.rules, self._stock.kind
         return (
-            rules.item_timeout is None
+            not self.plan.crew.members
+            and rules.item_timeout is None
             and rules.stop_at_time == INFINITY
             and kind.tasks is None
             and kind.memory_limit is None
@@ -120,14 +121,14 @@ class MapDrive(AheadDrive):
             and plan.pace.size(total, plan.rules.workers) >= (total or 0)
             and plan.rules.chunksize is None
             and self._progress is None
-            and self._plans_simply
+            and self._may_go_ahead
         )
 
     def _run_at_once(self) -> None:
         count = self.intake.total or 0
         self.plan.begin()
         self.read(count)
-        if not self._has_read_all(count) or self.intake.nbytes > _LIGHT:
+        if not self._has_read_all(count) or self.intake.nbytes > LIGHT:
             return
         link = self._stock.lease_idle(self)
         if link is None:

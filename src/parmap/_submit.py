@@ -20,7 +20,7 @@ from ._link import Task
 from ._loop import Wake
 from ._plan._call import Rules
 from ._plan._vocabulary import InputRead, ItemsDone, Keep, Stop
-from ._small import AheadDrive
+from ._small import LIGHT, AheadDrive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,11 +39,13 @@ _PATIENCE = 0.05
 #: Seconds between two looks at what nothing tells of.
 _NAP = 0.002
 
-#: While so many tasks come between two turns of the thread, or another before anybody waits for the first,
-#: it lets those that submit them get on for so many seconds: to hand the interpreter to and fro between two
-#: threads takes longer than to submit a task.
+#: While so many tasks come between two turns of the thread, it lets those that submit them get on for so
+#: many seconds: to hand the interpreter to and fro between two threads takes longer than to submit a task.
 _BURST = 16
 _LULL = 0.002
+
+#: Seconds for the same, when a second task comes before anybody waits for the first: there may be many.
+_MOMENT = 0.0002
 
 
 class Submitted:
@@ -313,15 +315,13 @@ class _SubmitDrive(AheadDrive):
     def _run_alone(self, task: Submitted) -> bool:
         """Run a task before the plan is asked, if there is no other: whether it is answered, or planned."""
         submissions = self._submissions
-        if self._begun or self._links or submissions.waits or submissions.killed:
-            return False
-        if not self._plans_simply:
-            return False
-        link = self._stock.lease_idle(self)
-        if link is None:
+        if self._begun or submissions.waits or submissions.killed or not self._may_go_ahead:
             return False
         first = self.plan.read
         self._begun[first] = task
+        link = self._stock.lease_idle(self) if task.packed.nbytes <= LIGHT else None
+        if link is None:
+            return False
         self._go_ahead(link, first + 1)
         link.begin(self.task, task.ambience)
         link.send(first, [task.packed], self.intake.kinds)
@@ -330,7 +330,7 @@ class _SubmitDrive(AheadDrive):
         results = self._results(heard, first, 1)
         if results is None:
             if not (heard or task.awaited):
-                time.sleep(_LULL)  # who has submitted another goes on doing so
+                time.sleep(_MOMENT)
             self._answer([task], ended=False)
             self._ask_plan(heard)
             return True

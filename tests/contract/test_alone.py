@@ -10,7 +10,7 @@ import time
 import pytest
 from hypothesis import given
 
-from parmap import Pool, SerializationError, WorkerDied
+from parmap import ParmapError, Pool, SerializationError, WorkerDied, parallel_map
 from parmap._small import AheadDrive
 from parmap._submit import Submissions, _SubmitDrive
 
@@ -111,6 +111,48 @@ def test_tasks_of_many_threads(pool):
     assert not wrong
 
 
+def test_tasks_beside_maps_on_the_same_pool(pool, monkeypatch):
+    """A worker that the plan has asked for may still be with a map: then none is sent ahead."""
+    go_ahead = AheadDrive._go_ahead
+    members = []
+
+    def spy(drive, link, stop):
+        members.append(len(drive.plan.crew.members))
+        go_ahead(drive, link, stop)
+
+    monkeypatch.setattr(AheadDrive, "_go_ahead", spy)
+    ended = threading.Event()
+
+    def map_on():
+        while not ended.is_set():
+            assert parallel_map(nap, range(4), executor=pool, chunksize=1) == [*range(4)]
+
+    mapping = threading.Thread(target=map_on)
+    mapping.start()
+    try:
+        for number in range(100):
+            futures = [pool.submit(nap, -number) for _ in range(number % 4)]
+            assert [future.result(timeout=60) for future in futures] == [-number] * (number % 4)
+            assert pool.submit(abs, -number).result(timeout=60) == number
+    finally:
+        ended.set()
+        mapping.join()
+    assert not any(members)
+
+
+def nap(item):
+    time.sleep(0.001)
+    return item
+
+
+def test_a_task_that_does_not_fit_the_socket(pool, alone):
+    pool.submit(abs, 1).result()
+    tried = len(alone)
+    data = bytes(range(256)) * 4096
+    assert pool.submit(bytes, data).result(timeout=60) == data
+    assert len(alone) == tried
+
+
 def test_tasks_that_come_while_one_is_taken(pool, monkeypatch):
     """They set no wake, since some wait already: who takes one has to look for more."""
     take = Submissions.take
@@ -152,7 +194,7 @@ def test_the_end_of_a_pool_while_one_runs(end):
         time.sleep(0.001)
     if end == "terminate":
         pool.terminate_workers()
-        with pytest.raises(WorkerDied):
+        with pytest.raises(ParmapError):  # not that a worker died, if it had not been sent to one
             future.result(timeout=60)
         return
     if end == "shutdown":
