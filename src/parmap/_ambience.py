@@ -102,9 +102,8 @@ def thread_caps(share: int) -> dict[str, str]:
 
 
 _caller: dict[str, Any] = {}  # the caller's surroundings when they last came
-_wanted: dict[
-    str, Any
-] = {}  # what they are to be here: the caller's, and what an initializer has set
+#: What they are to be here: the caller's, and what an initializer has set.
+_wanted: dict[str, Any] = {"decimal": None}
 _thread_of_items = 0  # a context of `decimal` is one thread's
 
 
@@ -115,11 +114,14 @@ def adopt(found: dict[str, Any], own: dict[str, str]) -> None:
     """
     global _thread_of_items  # noqa: PLW0603 -- this one
     if not _thread_of_items:
-        _thread_of_items = _thread.get_ident()
         when_imported("decimal", _set_decimal)
+    _thread_of_items = _thread.get_ident()  # anew: a worker may be forked from another one's thread
     ours = {as_kept(name): as_kept(value) for name, value in own.items()}
     number = as_kept("PARMAP_WORKER")
-    theirs = {**found["environment"], number: ours[number]}
+    theirs = found["environment"]
+    if type(number) not in map(type, theirs):  # the caller's `os.environ` is no ordinary one
+        theirs = {as_kept(os.fsdecode(key)): as_kept(os.fsdecode(theirs[key])) for key in theirs}
+    theirs = {**theirs, number: ours[number]}
     found = {**found, "environment": theirs}
     before = _caller.get("environment", ours)
     environment: dict[Any, Any] = _wanted.get("environment", ours) | {

@@ -16,7 +16,7 @@ def when_imported(name: str, then: Callable[[Any], None]) -> None:
 
 
 class _Finder:
-    """Steps in when that module is imported, once."""
+    """Steps in when that module is imported, until it has been."""
 
     def __init__(self, name: str, then: Callable[[Any], None]) -> None:
         self._name = name
@@ -26,20 +26,23 @@ class _Finder:
         """The ordinary spec, whose loader then also does what is to be done."""
         if name != self._name:
             return None
-        sys.meta_path.remove(self)
         for finder in sys.meta_path:
+            if finder is self:
+                continue
             spec = finder.find_spec(name, path, target)
             if spec is not None and spec.loader is not None:
-                _extend(spec.loader, self._then)
+                self._extend(spec.loader)
                 return spec
         return None
 
+    def _extend(self, loader: Any) -> None:
+        ordinary = loader.exec_module
 
-def _extend(loader: Any, then: Callable[[Any], None]) -> None:
-    ordinary = loader.exec_module
+        def exec_module(module: Any) -> None:
+            ordinary(module)
+            # A loader may serve other modules, too; and to be looked for is not to be imported.
+            if module.__name__ == self._name and self in sys.meta_path:
+                sys.meta_path.remove(self)
+                self._then(module)
 
-    def exec_module(module: Any) -> None:
-        ordinary(module)
-        then(module)
-
-    loader.exec_module = exec_module
+        loader.exec_module = exec_module

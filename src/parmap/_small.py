@@ -35,15 +35,23 @@ class AheadDrive(ProcessDrive):
 
     @property
     def _may_go_ahead(self) -> bool:
-        """Whether the plan has no worker, and no limit has to be watched."""
+        """Whether the plan goes on and has no worker, and no limit has to be watched."""
         rules, kind = self.plan.rules, self._stock.kind
         return (
-            not self.plan.crew.members
+            not (self.plan.over or self.plan.crew.members)
             and rules.item_timeout is None
             and rules.stop_at_time == INFINITY
             and kind.tasks is None
             and kind.memory_limit is None
         )
+
+    def _lease_warm(self) -> Link | None:
+        """A worker that is ready, if there is one."""
+        link = self._stock.lease_idle(self)
+        if link is None or link.ready:
+            return link
+        self._stock.give_back(link)  # a call that has ended did not wait for its start
+        return None
 
     def _go_ahead(self, link: Link, stop: int) -> None:
         """Take this worker for the one; what is to be sent ahead, up to index `stop`, comes next."""
@@ -130,7 +138,7 @@ class MapDrive(AheadDrive):
         self.read(count)
         if not self._has_read_all(count) or self.intake.nbytes > LIGHT:
             return
-        link = self._stock.lease_idle(self)
+        link = self._lease_warm()
         if link is None:
             return
         self.begin(link)

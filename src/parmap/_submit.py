@@ -319,7 +319,7 @@ class _SubmitDrive(AheadDrive):
             return False
         first = self.plan.read
         self._begun[first] = task
-        link = self._stock.lease_idle(self) if task.packed.nbytes <= LIGHT else None
+        link = self._lease_warm() if task.packed.nbytes <= LIGHT else None
         if link is None:
             return False
         self._go_ahead(link, first + 1)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import pathlib
+import signal
 import threading
 import time
 
 import pytest
 from hypothesis import given
 
-from parmap import ParmapError, Pool, SerializationError, WorkerDied, parallel_map
+from parmap import CallTimeout, ParmapError, Pool, SerializationError, WorkerDied, parallel_map
 from parmap._small import AheadDrive
 from parmap._submit import Submissions, _SubmitDrive
 
@@ -151,6 +152,32 @@ def test_a_task_that_does_not_fit_the_socket(pool, alone):
     data = bytes(range(256)) * 4096
     assert pool.submit(bytes, data).result(timeout=60) == data
     assert len(alone) == tried
+
+
+def start_slowly(folder, fails):
+    """Start at once, but for the second worker."""
+    number = len(os.listdir(folder))
+    pathlib.Path(folder, str(number)).touch()
+    if number == 1:
+        time.sleep(0.3)
+        if fails:
+            raise OSError("not this time")
+
+
+@pytest.mark.parametrize("way", ["submit", "map"])
+@pytest.mark.parametrize(("size", "fails"), [(1, True), (2, False)])
+def test_a_worker_that_still_starts_is_not_sent_anything_ahead(tmp_path, size, fails, way):
+    with Pool(size, initializer=start_slowly, initargs=(tmp_path, fails)) as pool:
+        os.kill(pool.submit(os.getpid).result(), signal.SIGKILL)
+        with pytest.raises(CallTimeout):  # and gives back a worker that still starts
+            parallel_map(abs, [1], executor=pool, timeout=0.1)
+        if way == "map":
+            assert parallel_map(abs, [-1], executor=pool) == [1]
+        else:
+            futures = [pool.submit(abs, -1)]
+            time.sleep(0.05)
+            futures += [pool.submit(abs, -1) for _ in range(40)]
+            assert {future.result(timeout=60) for future in futures} == {1}
 
 
 def test_tasks_that_come_while_one_is_taken(pool, monkeypatch):

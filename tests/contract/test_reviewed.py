@@ -19,6 +19,7 @@ from parmap import (
     _stock,
     parallel_imap,
     parallel_map,
+    run_in_process,
     shutdown,
 )
 from parmap._lazy import ParallelIterator
@@ -154,6 +155,80 @@ def test_a_worker_gets_the_decimal_context_when_it_imports_decimal(program):
             assert pool.submit(third, 0).result() == (False, "0.333333")
         """
     program.run(source)
+
+
+@pytest.mark.parametrize("way", ["map", "process", "initializer", "preload", "function"])
+def test_a_worker_may_import_decimal_though_the_caller_has_not(program, way):
+    source = f"""
+        import sys, parmap
+        def third(x):
+            import fractions
+            return str(fractions.Fraction(x, 3))
+        def importing():
+            import fractions
+        class Importing:
+            def __reduce__(self):
+                return __import__, ("fractions",)
+            def __call__(self, x): ...
+        def work(way):
+            if way == "map":
+                assert parmap.parallel_map(third, range(3)) == ["0", "1/3", "2/3"]
+            elif way == "process":
+                assert parmap.run_in_process(third, 1) == "1/3"
+            elif way == "function":
+                try:
+                    parmap.parallel_map(Importing(), [1])
+                except TypeError:
+                    pass  # a module cannot be called, but it is there
+            else:
+                options = {{"initializer": importing}} if way == "initializer" else {{"preload": ["fractions"]}}
+                with parmap.Pool(1, **options) as pool:
+                    assert [pool.submit(third, x).result() for x in (1, 2)] == ["1/3", "2/3"]
+        work({way!r})
+        assert "decimal" not in sys.modules
+        """
+    program.run(source)
+
+
+def test_to_look_for_decimal_is_not_to_import_it(program):
+    source = """
+        from decimal import getcontext
+        import parmap
+        getcontext().prec = 5
+        def third(x):
+            import importlib.util
+            importlib.util.find_spec("decimal")
+            from decimal import Decimal
+            return str(Decimal(1) / 3)
+        assert parmap.run_in_process(third, 1) == "0.33333"
+        """
+    program.run(source)
+
+
+def third_in_a_forked_worker(_):
+    with Pool(1, start_method="fork") as pool:
+        return pool.submit(third, 0).result()
+
+
+def test_the_decimal_context_reaches_workers_of_workers():
+    with decimal.localcontext(prec=5):
+        assert run_in_process(third_in_a_forked_worker, 0) == "0.33333"
+
+
+def look_at_variable(_):
+    return os.environ.get("PARMAP_TEST_VARIABLE")
+
+
+def set_another():
+    os.environ["PARMAP_TEST_ANOTHER"] = "1"
+
+
+def test_a_caller_whose_environment_is_a_plain_dict(monkeypatch):
+    monkeypatch.setattr(os, "environ", {**os.environ, "PARMAP_TEST_VARIABLE": "1"})
+    with Pool(1, initializer=set_another) as pool:
+        assert pool.submit(look_at_variable, 0).result() == "1"
+        del os.environ["PARMAP_TEST_VARIABLE"]
+        assert pool.submit(look_at_variable, 0).result() is None
 
 
 @pytest.mark.parametrize("ended_by", ["a call", "shutdown"])

@@ -126,6 +126,16 @@ def test_the_collector_waits_and_then_goes_on_as_before():
     assert gc.get_threshold() == before
 
 
+def test_the_collector_goes_on_whoever_of_several_ends_last():
+    before = gc.get_threshold()
+    try:
+        gc.set_threshold(0)  # for another thread, which lets it go on
+        uncollected(lambda: gc.set_threshold(*before))
+        assert gc.get_threshold() == before
+    finally:
+        gc.set_threshold(*before)
+
+
 def test_what_an_imported_module_says_about_the_collector_counts():
     before = gc.get_threshold()
     try:
