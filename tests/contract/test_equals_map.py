@@ -55,11 +55,13 @@ def processes():
 
 @pytest.fixture(scope="module")
 def mp_pool():
-    with multiprocessing.get_context("spawn").Pool(2) as made:
-        made.map(abs, range(4))
-        yield made
-        made.terminate()
-        made.join()
+    # In a list, since the last test's arguments are kept until all is torn down, and with the pool its
+    # pipes and semaphores.
+    pools = [multiprocessing.get_context("spawn").Pool(2)]
+    pools[0].map(abs, range(4))
+    yield pools
+    pools[0].terminate()
+    pools.pop().join()
 
 
 @st.composite
@@ -201,7 +203,7 @@ def test_on_a_multiprocessing_pool(mp_pool, chunksize):
         items = list(range(count))
         for failing in ((), (0,), (2, 4), (11,)):
             errors = {repr(at): "value" for at in failing if at < count}
-            on(mp_pool, (Fails(errors), lambda items=items: iter(items)), chunksize)
+            on(mp_pool[0], (Fails(errors), lambda items=items: iter(items)), chunksize)
 
 
 @settings(max_examples=60)
