@@ -38,13 +38,9 @@ LOST = -1
 _NAP = 0.001
 
 #: Seconds to look again and again before sleeping until something happens: to wake a sleeping core takes
-#: as long, so a short answer comes sooner; and the core is offered to others at every look.
+#: as long, so a short answer comes sooner; and the core is offered to others at every look. On a crowded
+#: machine whoever asks again and again comes last, but others take more than that at once.
 SPIN = 0.0002 if hasattr(os, "sched_yield") else 0.0
-
-#: Seconds after which a core that was offered to others has been taken: whoever sleeps is preferred to
-#: whoever asks again and again, so on a crowded machine it is better to sleep. One of our own threads
-#: takes it for less.
-_CROWDED = 0.0001
 
 CAN_PASS_FDS = hasattr(_socket.socket, "sendmsg") and hasattr(_socket, "SCM_RIGHTS")
 _ROOM = _socket.CMSG_SPACE(4 * _FDS) if CAN_PASS_FDS else 0
@@ -55,15 +51,12 @@ class Closed(Exception):
 
 
 def look_again(poller: select.poll, seconds: float) -> list[tuple[int, int]]:
-    """Poll for so long without sleeping, or until others take the core; what has happened, if anything."""
-    began = now = time.perf_counter()
+    """Poll for so long without sleeping; what has happened, if anything."""
+    until = time.perf_counter() + seconds
     happened = poller.poll(0)
-    while not happened and now < began + seconds:
+    while not happened and time.perf_counter() < until:
         os.sched_yield()
         happened = poller.poll(0)
-        before, now = now, time.perf_counter()
-        if now > before + _CROWDED:
-            break
     return happened
 
 
