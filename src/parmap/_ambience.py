@@ -199,7 +199,7 @@ def enforce() -> None:
         sys.setrecursionlimit(_wanted["recursion"])
     if "digits" in changed:
         sys.set_int_max_str_digits(_wanted["digits"])
-    if "decimal" in changed and now["decimal"] and _wanted["decimal"]:
+    if "decimal" in changed and now["decimal"]:
         _set_decimal(sys.modules["decimal"])
     if "environment" in changed:
         change(now["environment"], _wanted["environment"])

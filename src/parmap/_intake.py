@@ -112,7 +112,7 @@ class Intake:
         upto = min(upto, len(source))
         if upto - self._read <= _PIECE:
             return self._taken_in(source[self._read : upto], self._read)
-        places = range(self._read, upto, _PIECE) or (upto,)
+        places = range(self._read, upto, _PIECE)
         return _joined([self._taken_in(source[at : min(at + _PIECE, upto)], at) for at in places])
 
     def _taken_in(self, run: Any, first: int) -> Any:

@@ -16,6 +16,7 @@ from parmap._small import AheadDrive
 from parmap._submit import Submissions, _SubmitDrive
 
 from .common import outcome, same, values
+from .test_reviewed import wait_for
 from .test_small import act, describe
 
 
@@ -81,18 +82,12 @@ def test_whatever_happens_the_next_task_is_well(pool, capfd):
     assert capfd.readouterr().out == "from the worker\n"
 
 
-def await_file(path):
-    while not pathlib.Path(path).exists():
-        time.sleep(0.001)
-    return "found"
-
-
 def test_a_task_may_wait_for_one_that_is_submitted_later(pool, alone, tmp_path):
     pool.submit(abs, 1).result()
     path = tmp_path / "file"
-    first = pool.submit(await_file, path)
+    first = pool.submit(wait_for, path)
     assert pool.submit(path.touch).result(timeout=60) is None
-    assert first.result(timeout=60) == "found"
+    assert first.result(timeout=60) == "there"
     assert False in alone or len(alone) < 3
 
 
