@@ -8,10 +8,11 @@ cloudpickle gets it: this module never has to be complete, only right about what
 
 from __future__ import annotations
 
+import copyreg
 import marshal
 import sys
 from _operator import is_
-from _pickle import Pickler, loads
+from _pickle import Pickler, Unpickler, loads
 from io import BytesIO
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 
@@ -64,6 +65,43 @@ def dumps(obj: object, buffer_callback: Callable[[Any], object] | None) -> bytes
         make_room(_newest, _NEWEST)
         _newest[id(traits[0])] = traits, data
     return data
+
+
+class _Anything:
+    """Stands for whatever a pickle refers to, and takes whatever is done to it."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def __call__(self, *_: object, **__: object) -> _Anything:
+        return self
+
+    append = extend = add = __setitem__ = __setstate__ = __call__
+
+
+class _NamesMain(Exception):
+    pass
+
+
+class _Reader(Unpickler):
+    def find_class(self, module: str, name: str) -> Any:  # noqa: ARG002 -- of pickle
+        if module in ("__main__", CONNECTIONS):
+            raise _NamesMain
+        return _Anything
+
+
+def names_main(data: bytes, buffers: Iterable[Any]) -> bool:
+    """Whether a pickle refers to something of `__main__`, or to a connection; texts may mention them.
+
+    It is read without importing or calling anything that it refers to.
+    """
+    if getattr(copyreg, "_inverted_registry", True):
+        return True  # what `copyreg.add_extension` has registered would be called after all
+    try:
+        _Reader(BytesIO(data), buffers=buffers).load()
+    except RAISED:
+        return True
+    return False
 
 
 # --- functions that were pickled before -----------------------------------------------------------

@@ -38,8 +38,10 @@ PLACED = 4  # (kind, format, place): no part, results that are in an `_area`
 FORMATS = {int: "q", float: "d"}
 
 
-#: How a pickle mentions what only `_pack_by_value` may carry, or refuse.
-_MENTIONED = _byvalue.CONNECTIONS.encode()
+#: How pickles of this protocol begin what they say of a module's object: what `_pack_by_value` has to
+#: carry, or refuse.
+_OF_MAIN = b"\x8c\x08__main__"
+_OF_CONNECTIONS = _byvalue.CONNECTIONS.encode()
 
 
 class Packed:
@@ -114,13 +116,17 @@ def pack(
     try:
         data = dumps(obj, 5, buffer_callback=callback)
     except _byvalue.RAISED:
-        data = b"__main__"
-    if b"__main__" in data or (_byvalue.CONNECTIONS in sys.modules and _MENTIONED in data):
+        data = b""
+    if not data or (_may_name_main(data) and _byvalue.names_main(data, buffers)):
         buffers.clear()
         data = _pack_by_value(obj, callback, buffers, home=home, what=what)
     if not buffers:  # as nearly always
         return Packed([data])
     return Packed([data, *map(_copied, buffers)] if copy else [data, *buffers])
+
+
+def _may_name_main(data: bytes) -> bool:
+    return _OF_MAIN in data or (_byvalue.CONNECTIONS in sys.modules and _OF_CONNECTIONS in data)
 
 
 def _pack_by_value(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import gc
 import math
@@ -333,6 +334,63 @@ def test_classes_of_main_come_back_as_themselves(space):
     made = again(space.C(3))
     assert type(made) is space.C
     assert made.x == 3
+
+
+MENTIONS = {
+    "a class": "C",
+    "a class of a class": "C.Inner",
+    "an instance": "C()",
+    "an instance in a set": "{C()}",
+    "an instance of a subclass of a built-in type": "D(a=1)",
+    "a method": "C().method",
+    "a function": "simple",
+    "a cached function": "tell",
+    "a member of an enumeration": "E.a",
+    "one after the same text": "['__main__', 'C', C]",
+    "one among calls of calls": "[functools.partial(operator.methodcaller('x', re.compile('a')), C)]",
+    "one after much else": "[collections.Counter('abc'), fractions.Fraction(1, 3), bytearray(2), C()]",
+}
+
+
+@pytest.mark.parametrize("mention", MENTIONS)
+def test_what_is_of_main_is_found_among_texts(space, mention):
+    exec(
+        "import collections, enum, fractions, operator, re\n"
+        "class C:\n    class Inner: pass\n    def method(self): pass\n"
+        "class D(dict): pass\nclass E(enum.Enum): a = 1\ntell = functools.cache(lambda x: x)\n"
+        "tell.__qualname__ = 'tell'",
+        space.__dict__,
+    )
+    obj = eval(MENTIONS[mention], space.__dict__)
+    for value in (obj, ["__main__", obj], {"__main__": [1, obj]}):
+        data = pickle.dumps(value, 5)
+        assert b"\x8c\x08__main__" in data, "the mark by which `pack` suspects it"
+        assert _byvalue.names_main(data, [])
+        assert pack(value, copy=True).parts[0] != data
+
+
+@settings(max_examples=150)
+@given(values)
+def test_texts_about_main_travel_as_they_are(value):
+    given = ["__main__", value, "if __name__ == '__main__':", {"__main__": 1}]
+    data = pickle.dumps(given, 5)
+    assert not _byvalue.names_main(data, [])
+    assert pack(given, copy=True, beside=False).parts == [data]
+
+
+def test_finding_main_calls_nothing():
+    assert not _byvalue.names_main(pickle.dumps(["__main__", FailsThere()], 5), [])
+
+
+def test_registered_extensions_stay_what_they_are():
+    code = 0x7FFF_0000
+    copyreg.add_extension(Point.__module__, Point.__qualname__, code)
+    try:
+        given = ["__main__", Point(1, 2)]
+        assert again(given) == given
+        assert again(given) == given
+    finally:
+        copyreg.remove_extension(Point.__module__, Point.__qualname__, code)
 
 
 def test_ordinary_functions_travel_by_name():
