@@ -36,12 +36,6 @@ def _packed(found: dict[str, Any]) -> bytes:
 
 
 def _packed_filters(filters: list[Any]) -> bytes:
-    # They mention "__main__" by default, but only a category of its own must go by value.
-    if all(category.__module__ != "__main__" for _, _, category, *_ in filters):
-        try:
-            return _codec.pack_plain(filters)
-        except Exception:  # noqa: S110
-            pass  # somebody's own object among the filters: then as below
     try:
         return bytes(_codec.pack(filters, copy=False, beside=False).parts[0])
     except SerializationError:
