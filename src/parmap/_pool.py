@@ -13,7 +13,7 @@ from concurrent.futures import Executor, Future
 from functools import partial
 from types import BuiltinFunctionType, FunctionType
 
-from . import _caller, _codec, _errands, _process, _stock
+from . import _caller, _codec, _errands, _future, _process, _stock
 from ._byvalue import importable
 from ._cpus import available_cpus
 from ._options import (
@@ -147,7 +147,7 @@ class Pool(Executor):
             3
         """
         check_callable("fn", fn)
-        future: Future[R] = Future()
+        future: Future[R] = _future.new()
         try:
             # A function that travels by name is the same object there every time; one that does not is
             # packed by itself, so that the worker knows it again.

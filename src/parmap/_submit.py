@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-from . import _codec, _errands, _launch, _nesting
+from . import _codec, _errands, _future, _launch, _nesting
 from ._errors import ParmapError
 from ._intake import Intake
 from ._link import Task
@@ -24,17 +24,12 @@ from ._small import LIGHT, AheadDrive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from concurrent.futures import Future
     from typing import Any
 
     from ._link import Link
     from ._stock import Stock
-
-#: How often and how long, in seconds, a future's lock is asked for before the future is given up.
-_ASKED = 20
-_PATIENCE = 0.05
-
 
 #: Seconds between two looks at what nothing tells of.
 _NAP = 0.002
@@ -62,41 +57,25 @@ class Submitted:
 
     def begin(self) -> bool:
         """Whether it is to be run: nobody has cancelled it, or can any more."""
-        return bool(_tell(self.future, self.future.set_running_or_notify_cancel))
+        return bool(_future.tell(self.future, self.future.set_running_or_notify_cancel))
 
     def cancel(self) -> None:
         """Let it be cancelled, and tell who waits for it."""
-        _tell(self.future, self.future.cancel)
+        _future.tell(self.future, self.future.cancel)
         self.begin()
 
     @property
     def awaited(self) -> bool:
         """Whether anybody waits for its answer already."""
-        future = self.future
-        return bool(future._condition._waiters or future._waiters or future._done_callbacks)  # type: ignore[attr-defined]
+        return _future.is_watched(self.future)
 
     def succeed(self, result: Any) -> None:
         """Answer the result."""
-        _tell(self.future, self.future.set_result, result)
+        _future.tell(self.future, self.future.set_result, result)
 
     def fail(self, error: BaseException) -> None:
         """Answer an error."""
-        _tell(self.future, self.future.set_exception, error)
-
-
-def _tell(future: Future[Any], tell: Callable[..., Any], *said: Any) -> Any:
-    """Tell a future something, unless nobody can.
-
-    Ctrl-C may hit the thread that waits for it where `threading.Condition` has taken the lock and not
-    given it back: then it stays taken for ever, and so would we. Others hold it for microseconds.
-    """
-    lock = future._condition
-    if not (
-        lock.acquire(blocking=False) or any(lock.acquire(timeout=_PATIENCE) for _ in range(_ASKED))
-    ):
-        return None
-    lock.release()  # what is called back must not find it held
-    return tell(*said)
+        _future.tell(self.future, self.future.set_exception, error)
 
 
 class Submissions:

@@ -1,0 +1,287 @@
+"""The futures of submitted tasks are those of the standard library, only cheaper."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import copy
+import gc
+import pickle
+import sys
+import threading
+import weakref
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, as_completed, wait
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parmap import _future
+
+pytestmark = pytest.mark.skipif(
+    _future.new is concurrent.futures.Future, reason="the standard library's own are in use"
+)
+
+
+class Refused(Exception):
+    pass
+
+
+STEPS = {
+    "begin": lambda future, _: future.set_running_or_notify_cancel(),
+    "succeed": lambda future, _: future.set_result(7),
+    "fail": lambda future, _: future.set_exception(Refused()),
+    "cancel": lambda future, _: future.cancel(),
+    "cancelled": lambda future, _: future.cancelled(),
+    "running": lambda future, _: future.running(),
+    "done": lambda future, _: future.done(),
+    "result": lambda future, _: future.result(timeout=0),
+    "exception": lambda future, _: type(future.exception(timeout=0)),
+    "call back": lambda future, heard: future.add_done_callback(lambda it: heard.append(it.done())),
+    "show": lambda future, _: repr(future).replace(f"{id(future):#x}", ""),
+}
+
+
+def play(future, steps):
+    """What each step answers or raises, and what the callbacks heard by then."""
+    heard, story = [], []
+    for step in steps:
+        try:
+            story.append((STEPS[step](future, heard), list(heard)))
+        except (
+            Refused,
+            RuntimeError,
+            CancelledError,
+            TimeoutError,
+            concurrent.futures.InvalidStateError,
+        ) as error:
+            story.append((type(error), list(heard)))
+    return story
+
+
+@given(st.lists(st.sampled_from(sorted(STEPS)), max_size=10))
+def test_it_does_what_the_standard_one_does(steps):
+    assert play(_future.new(), steps) == play(concurrent.futures.Future(), steps)
+
+
+# --- two threads, one of which is held up at each place -------------------------------------------------
+
+
+class HeldUp:
+    """Runs `first` in a thread, lets `second` run in another before its `at`th line, and waits for both.
+
+    `second` may have to wait for `first`, which therefore goes on soon; or `first` for `second` before it
+    gets there.
+    """
+
+    def __init__(self, first, second, at):
+        self.reached = False  # whether there are so many lines
+        self.results = {}
+        self._left = at
+        self._let_go = threading.Lock()
+        self._second = threading.Thread(target=self._run, args=("second", second), daemon=True)
+        thread = threading.Thread(target=self._traced, args=(first,), daemon=True)
+        thread.start()
+        thread.join(0.5)
+        self._start_second()
+        thread.join(10)
+        self._second.join(10)
+        assert not thread.is_alive(), "the first hangs"
+        assert not self._second.is_alive(), "the second hangs"
+
+    def _start_second(self):
+        if self._let_go.acquire(blocking=False):
+            self._second.start()
+
+    def _run(self, name, act):
+        try:
+            self.results[name] = act()
+        except BaseException as error:
+            self.results[name] = type(error)
+
+    def _traced(self, first):
+        sys.settrace(self._trace)
+        try:
+            self._run("first", first)
+        finally:
+            sys.settrace(None)
+
+    def _trace(self, frame, event, _):
+        if frame.f_globals["__name__"] not in (
+            "parmap._future",
+            "concurrent.futures._base",
+            "threading",
+        ):
+            return None
+        if event == "line":
+            self._left -= 1
+            if self._left == 0:
+                self.reached = self._let_go.acquire(blocking=False)
+                if self.reached:
+                    self._second.start()
+                    self._second.join(0.01)
+        return self._trace
+
+
+def at_each_line(make):
+    """The future and the answers of two threads, for each line at which the first is held up."""
+    at = 1
+    while True:
+        future, first, second = make()
+        both = HeldUp(first, second, at)
+        if not both.reached:
+            assert at > 3, "nothing was held up"
+            return
+        yield future, both.results["first"], both.results["second"]
+        at += 1
+
+
+def running():
+    future = _future.new()
+    assert future.set_running_or_notify_cancel()
+    return future
+
+
+LOOKS = {
+    "result": lambda future: future.result(timeout=5),
+    "exception": lambda future: future.exception(timeout=5),
+    "wait": lambda future: len(wait([future], timeout=5).done),
+    "as_completed": lambda future: [it.result() for it in as_completed([future], timeout=5)],
+    "first exception": lambda future: len(wait([future], 5, FIRST_EXCEPTION).done),
+}
+
+
+def finished(look, error):
+    """What a look at a future that is finished answers."""
+    future = running()
+    future.set_exception(error) if error else future.set_result(7)
+    try:
+        return LOOKS[look](future)
+    except Refused:
+        return Refused
+
+
+@pytest.mark.parametrize("error", [None, Refused()])
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("finisher_first", [True, False])
+def test_who_waits_hears_of_the_end(look, error, finisher_first):
+    expected = finished(look, error)
+
+    def make():
+        future = running()
+        end = (lambda: future.set_exception(error)) if error else (lambda: future.set_result(7))
+        acts = [end, lambda: LOOKS[look](future)]
+        return future, *(acts if finisher_first else acts[::-1])
+
+    for _, first, second in at_each_line(make):
+        assert (second if finisher_first else first) == expected
+
+
+@pytest.mark.parametrize("finisher_first", [True, False])
+def test_what_is_to_be_called_back_is_called_once(finisher_first):
+    def make():
+        future = running()
+        future.heard = []
+        acts = [
+            lambda: future.set_result(7),
+            lambda: future.add_done_callback(lambda it: it.heard.append(it.result())),
+        ]
+        return future, *(acts if finisher_first else acts[::-1])
+
+    for future, _, _ in at_each_line(make):
+        assert future.heard == [7]
+
+
+@pytest.mark.parametrize("canceller_first", [True, False])
+def test_it_is_cancelled_or_run(canceller_first):
+    def make():
+        future = _future.new()
+        acts = [future.cancel, future.set_running_or_notify_cancel]
+        return future, *(acts if canceller_first else acts[::-1])
+
+    for future, first, second in at_each_line(make):
+        cancelled, begun = (first, second) if canceller_first else (second, first)
+        assert cancelled is not begun
+        assert future.cancelled() is cancelled
+        assert future.running() is begun
+
+
+def test_of_two_who_cancel_both_have_done_it():
+    def make():
+        future = _future.new()
+        return future, future.cancel, future.cancel
+
+    for future, first, second in at_each_line(make):
+        assert first is second is future.cancelled() is True
+        assert not future.set_running_or_notify_cancel()
+
+
+def test_many_at_once():
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    futures = [running() for _ in range(3_000)]
+    answers = []
+    threads = [
+        threading.Thread(
+            target=lambda: [future.set_result(at) for at, future in enumerate(futures)]
+        ),
+        *(
+            threading.Thread(
+                target=lambda: answers.append([future.result(20) for future in futures])
+            )
+            for _ in range(3)
+        ),
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    finally:
+        sys.setswitchinterval(interval)
+    assert answers == [list(range(3_000))] * 3
+
+
+# --- what else a standard one is ------------------------------------------------------------------------
+
+
+def test_it_can_be_awaited():
+    async def main():
+        future = running()
+        threading.Timer(0.01, future.set_result, [7]).start()
+        return await asyncio.wrap_future(future)
+
+    assert asyncio.run(main()) == 7
+
+
+def test_it_travels_nowhere():
+    for carry in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="cannot pickle 'Future' object"):
+            carry(_future.new())
+
+
+def test_unknown_attributes_are_told():
+    with pytest.raises(AttributeError, match="'Future' object has no attribute 'other'"):
+        _future.new().other
+
+
+def test_an_error_does_not_keep_its_future():
+    future = running()
+    future.set_exception(Refused())
+    gone = weakref.ref(future)
+    gc.disable()
+    try:
+        with pytest.raises(Refused):
+            future.result()
+        del future
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_a_lock_that_is_never_given_back_is_given_up(monkeypatch):
+    monkeypatch.setattr(_future, "_PATIENCE", 0.001)
+    future = running()
+    threading.Thread(target=future._condition.acquire).start()
+    assert _future.tell(future, future.set_result, 7) is None
+    assert future.running()
