@@ -50,14 +50,21 @@ class Closed(Exception):
     """The other side has closed the channel, or is gone."""
 
 
-def look_again(poller: select.poll, seconds: float) -> list[tuple[int, int]]:
-    """Poll for so long without sleeping; what has happened, if anything."""
-    until = time.perf_counter() + seconds
+def look_again(poller: select.poll, seconds: float) -> tuple[list[tuple[int, int]], float]:
+    """Poll for so long without sleeping: what has happened, if anything.
+
+    And for how many seconds at most others took the core when it was offered to them.
+    """
+    now = time.perf_counter()
+    until = now + seconds
+    taken = 0.0
     happened = poller.poll(0)
-    while not happened and time.perf_counter() < until:
+    while not happened and now < until:
         os.sched_yield()
+        before, now = now, time.perf_counter()
+        taken = max(taken, now - before)
         happened = poller.poll(0)
-    return happened
+    return happened, taken
 
 
 class Channel:

@@ -244,7 +244,7 @@ class ProcessDrive(Drive):
             left = min(until - time.monotonic(), _LONGEST_WAIT)
             milliseconds = max(0, int(left * 1000) + 1)
         began = time.perf_counter()
-        happened = look_again(self._poller, 0.0 if milliseconds == 0 else self._spin)
+        happened, _ = look_again(self._poller, 0.0 if milliseconds == 0 else self._spin)
         happened = happened or self._poller.poll(milliseconds)
         waited = time.perf_counter() - began
         self.spent.waiting += waited

@@ -62,7 +62,7 @@ class AheadDrive(ProcessDrive):
         poller, fd = self._poller, link.channel.fileno()
         poller.register(fd, select.POLLIN)
         try:
-            happened = look_again(poller, self._spin) or poller.poll(SLICE * 1000)
+            happened = look_again(poller, self._spin)[0] or poller.poll(SLICE * 1000)
             if [one for one, _ in happened] == [fd]:
                 return self.hear(link)
         except Closed:

@@ -28,6 +28,7 @@ from . import (
     _wire,
 )
 from ._channel import LOST, SPIN, Channel, Closed, look_again
+from ._placement import Placement
 from ._premises import Premises
 from ._results import Results
 from ._runner import RUN, Runner
@@ -120,6 +121,7 @@ class Worker:
         self._chunksize: int | None = None
         self._looked_at = 0.0  # when what an item may have changed was last looked for
         self._has_slept = False  # since the last call
+        self._placement = Placement()
 
     # --- frames -----------------------------------------------------------------------------------
 
@@ -128,7 +130,10 @@ class Worker:
         poller = select.poll()
         poller.register(self._channel.fileno(), select.POLLIN)
         while True:
-            if not look_again(poller, SPIN) and not self._wait(poller):
+            self._placement.settle()
+            happened, taken = look_again(poller, SPIN)
+            self._placement.note(taken)
+            if not happened and not self._wait(poller):
                 self._send(_wire.LEAVING, [])
                 return
             for frame in self._channel.receive():
