@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 
-from . import _ambience, _codec, _nesting
+from . import _ambience, _codec, _filters, _nesting
 from ._serialization import SerializationError
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ def ambience() -> tuple[int, bytes]:
 
 
 def _packed(found: dict[str, Any]) -> bytes:
-    # The filters by themselves: their categories may be of modules that only `path` leads to. And the
+    # The filters by themselves: some categories may be of modules that only `path` leads to. And the
     # context of `decimal`, whose signals are classes: not every worker has, or will have, imported that.
     apart = {"filters": _packed_filters(found["filters"]), "decimal": None}
     if found["decimal"] is not None:
@@ -36,7 +36,8 @@ def _packed(found: dict[str, Any]) -> bytes:
 
 
 def _packed_filters(filters: list[Any]) -> bytes:
+    wanted = _filters.named(_ambience.with_waiting(filters))
     try:
-        return bytes(_codec.pack(filters, copy=False, beside=False).parts[0])
+        return bytes(_codec.pack(wanted, copy=False, beside=False).parts[0])
     except SerializationError:
         return _codec.pack_plain([])  # better no filters than no call

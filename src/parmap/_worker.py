@@ -401,7 +401,7 @@ def _values(frame: _wire.Frame, parcels: Any, count: int) -> Any:
 def _surroundings(data: memoryview) -> dict[str, Any]:
     found: dict[str, Any] = _codec.unpack([data])
     _nesting.ancestors = found.pop("ancestors")
-    sys.path[:] = found["path"]  # a warning filter's category may come from there
+    sys.path[:] = found["path"]  # a class of the caller's may need it, which is a filter's category
     try:
         found["filters"] = _codec.unpack([memoryview(found["filters"])])
     except Exception:
