@@ -129,7 +129,7 @@ def _traits(func: FunctionType) -> list[Any] | None:
             return None
         space = func.__globals__
         held: list[Any] = []
-        for name in _names(func.__code__):
+        for name in names_in(func.__code__):
             if name in space:
                 held += name, space[name]
         held += func.__defaults__ or ()
@@ -193,7 +193,7 @@ class _Pickler(Pickler):
         if kind is FunctionType:
             if importable(obj):
                 return NotImplemented
-            return reduce_function(obj, _names(obj.__code__), self._spaces)
+            return reduce_function(obj, names_in(obj.__code__), self._spaces)
         if kind is ModuleType:
             name = obj.__name__
             if name == "__main__" or sys.modules.get(name) is not obj:
@@ -272,11 +272,12 @@ def importable(obj: Any) -> bool:
     return found is obj
 
 
-def _names(code: CodeType) -> set[str]:
+def names_in(code: CodeType) -> set[str]:
+    """The globals and attributes that a function's code mentions, and those of the functions in it."""
     names = set(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            names |= _names(constant)
+            names |= names_in(constant)
     return names
 
 

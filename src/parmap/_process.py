@@ -75,6 +75,7 @@ class Server:
         self._lock = _thread.allocate_lock()
         self._children: dict[int, Forked] = {}
         self._tokens = 0
+        self._shared: set[str] = set()  # what it was asked to import for its workers
         self._imports = preload[0] if preload else ""  # the module to preload that it is at
         self._refusal: BaseException | None = None  # what that raised
         self._exitcode: int | None = None  # if it ended in that
@@ -114,17 +115,28 @@ class Server:
                 raise
         return child
 
+    def share(self, names: set[str]) -> None:
+        """Have modules of the standard library imported before workers are forked that will need them."""
+        with self._lock:
+            new = names - self._shared
+            if new and not self.gone:
+                self._shared |= new
+                self._tell(_wire.SHARE, sorted(new))
+
     def signal(self, child: Forked, signal: int) -> None:
         """Have the server signal a worker: it alone knows that the pid still is that worker's."""
         with self._lock:
             if self.gone or child.exitcode is not None:
                 return
-            try:
-                self._channel.queue(_wire.KILL, [_codec.pack_plain((child.token, signal))])
-                _write_when_possible(self._channel.sock)
-                self._channel.flush()
-            except (Closed, OSError):
-                self.gone = True
+            self._tell(_wire.KILL, (child.token, signal))
+
+    def _tell(self, kind: int, what: object) -> None:
+        try:
+            self._channel.queue(kind, [_codec.pack_plain(what)])
+            _write_when_possible(self._channel.sock)
+            self._channel.flush()
+        except (Closed, OSError):
+            self.gone = True
 
     def listen(self, child: Forked, seconds: float) -> bool:
         """Take in news of ended workers until there is some of this one."""

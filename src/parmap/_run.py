@@ -49,7 +49,7 @@ def make_drive(call: Call) -> Drive:
     task = None
     try:
         if stock is not None:
-            stock.warm_up()  # so that it starts while the function is being pickled
+            stock.warm_up(call.func)  # so that it starts while the function is being pickled
         if packing:
             timed = options.item_timeout is not None
             share = stock is not None  # what is shared is as good as a copy

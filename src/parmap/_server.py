@@ -113,7 +113,11 @@ class _Server:
 
     def _answer(self, frame: _wire.Frame) -> tuple[int, int] | None:
         try:
-            token, what = _codec.unpack([part for part in frame.parts if part is not None])
+            said = _codec.unpack([part for part in frame.parts if part is not None])
+            if frame.kind == _wire.SHARE:
+                _share(said)
+                return None
+            token, what = said
             if not 0 <= what < _signal.NSIG:
                 raise ValueError(what)  # noqa: TRY301 -- one of several ways to be nonsense
             sock, cell = self._channel.take_fds(2) if frame.kind == _wire.FORK else (-1, -1)
@@ -180,6 +184,13 @@ class _Server:
                 os.waitpid(pid, 0)
             except ChildProcessError:
                 pass
+
+
+def _share(names: Sequence[str]) -> None:
+    from . import _stdlib
+
+    _stdlib.share(names)
+    gc.freeze()  # as above
 
 
 def _signal_group(pid: int, signal: int) -> None:

@@ -238,7 +238,7 @@ class _Fresh:
         stock = _stock.Stock(self._kind(arguments))
         try:
             if stock.kind.launch is None:
-                stock.warm_up()
+                stock.warm_up(self._func)
                 task = self._task(self._func, star=star)
                 intake = Intake([items], star=False, strict=False, packing=True)
             else:

@@ -13,7 +13,7 @@ import os
 import select
 import time
 
-from . import _ambience, _cell, _cpus, _launch, _lifeline, _memory, _modules, _process
+from . import _ambience, _cell, _cpus, _launch, _lifeline, _memory, _modules, _process, _stdlib
 from ._caller import ambience
 from ._channel import Channel, Closed
 from ._link import Link
@@ -131,11 +131,14 @@ class Stock:
         """Whether any of its workers lives."""
         return bool(self._starting or self._leased or self._idle or self._ending or self._parting)
 
-    def warm_up(self) -> None:
-        """Start the clean server, if there is one and it does not run, without waiting for it."""
+    def warm_up(self, func: Callable[..., Any]) -> None:
+        """Start the clean server, if there is one and it does not run, without waiting for it.
+
+        It prepares for workers that will run this function.
+        """
         if self.kind.served and not self._idle:
             try:
-                self._clean_server()
+                self._clean_server().share(_stdlib.wanted(func))
             except OSError:
                 pass  # who leases a worker will be told
 

@@ -35,7 +35,8 @@ EXITED = 15  # from the clean server: a worker's exit status
 FREED = 16  # from a receiver of segments: their numbers, eight bytes each, for their sender
 PRELOADS = 17  # from the clean server: the module that it imports now, if any, or why it cannot
 AREA = 18  # to a worker: memory for its results; a descriptor comes along
-KINDS = frozenset(range(HELLO, AREA + 1))
+SHARE = 19  # to the clean server: modules of the standard library that its next workers will need
+KINDS = frozenset(range(HELLO, SHARE + 1))
 
 MAGIC = 0xA7
 ELSEWHERE = 1 << 63

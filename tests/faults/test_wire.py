@@ -339,7 +339,7 @@ def be_server(sock):
     _server.main(sock, lifeline, (), [])
 
 stream = b"".join([
-    frame(_wire.FORK, plain((1, 0))), frame(_wire.KILL, plain((1, 9))), frame(_wire.KILL, plain((2, 9)))
+    frame(_wire.SHARE, plain(["json", "os", "no.such"])), frame(_wire.FORK, plain((1, 0))), frame(_wire.KILL, plain((1, 9))), frame(_wire.KILL, plain((2, 9)))
 ])
 theirs = socket.socketpair()
 fds = [theirs[1].fileno(), _memory.anonymous_file(_cell.SIZE)]

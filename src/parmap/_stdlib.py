@@ -1,0 +1,129 @@
+"""What of the standard library the clean server imports once for all its workers.
+
+A function's module begins with imports. Most are of the standard library, take some tens of milliseconds
+together, and would be made anew in each worker; forked from a server that has made them, a worker finds
+them. Only such modules are shared as do nothing but define things when they are imported: they start no
+thread, open no file, draw no random numbers, and read nothing that differs between the two. And only
+those that the worker will need: what is at hand in the function's module.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from types import BuiltinFunctionType, FunctionType, MethodType
+
+from ._byvalue import names_in
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+#: `logging` brings `threading` along, which is made for being forked: the main thread there is the child's.
+HARMLESS = frozenset({
+    "abc", "argparse", "array", "ast", "base64", "bisect", "cmath", "collections", "contextlib",
+    "contextvars", "copy", "csv", "dataclasses", "datetime", "difflib", "dis", "enum", "fnmatch",
+    "functools", "glob", "graphlib", "heapq", "html", "inspect", "itertools", "json", "keyword",
+    "linecache", "logging", "math", "numbers", "operator", "pathlib", "pprint", "re", "reprlib",
+    "shlex", "string", "struct", "textwrap", "time", "token", "tokenize", "traceback", "types",
+    "typing", "unicodedata", "urllib.parse", "weakref", "zlib",
+})  # fmt: skip
+
+#: Modules that are looked through at most for one: each takes some twenty microseconds.
+_MOST = 32
+
+_ModuleType = type(sys)
+_module_of_class: Any = type.__dict__["__module__"]  # which no metaclass can have replaced
+
+#: What is not looked through: workers never import `__main__`.
+_NOT_SEEN = sys.stdlib_module_names | {"", "__main__"}
+
+#: What was found for each module; what it has got since then is not worth another look.
+_found: dict[str, frozenset[str]] = {}
+
+
+def wanted(func: Any) -> set[str]:
+    """The harmless modules that a worker imports for this function, as far as is easily seen."""
+    names = {_module_name(value) for value in _at_hand(func)}
+    found = {name for module in names for name in _used_by(module) if _is_original(name)}
+    if any(one[1] is not None for one in warnings.filters):
+        found.add("re")  # which patterns of filters bring along
+    return found
+
+
+def _used_by(module: str) -> frozenset[str]:
+    """The harmless modules that are imported with this one."""
+    if module not in _found:
+        found: set[str] = set()
+        to_see = [module]
+        for name in to_see:
+            above = name.partition(".")[0]
+            if name in HARMLESS or above in HARMLESS:
+                found.add(name if name in HARMLESS else above)
+            elif above not in _NOT_SEEN and len(to_see) < _MOST:
+                held = list(getattr(sys.modules.get(name), "__dict__", {}).values())
+                for other in dict.fromkeys(map(_module_name, held)):  # in the order of the imports
+                    if other not in to_see:
+                        to_see.append(other)
+        _found[module] = frozenset(found)
+    return _found[module]
+
+
+def _at_hand(func: Any) -> list[Any]:
+    """What tells where a function comes from, and, if it goes by value, what it mentions."""
+    partial = getattr(sys.modules.get("functools"), "partial", None)
+    while type(func) is partial:
+        func = func.func
+    if type(func) is MethodType:
+        func = func.__func__
+    return [func, type(func), *(_mentioned(func) if type(func) is FunctionType else ())]
+
+
+def _mentioned(func: FunctionType) -> list[Any]:
+    """The globals that a function uses, with those that functions of `__main__` among them use."""
+    found: list[Any] = []
+    to_see = [func]
+    for one in to_see:
+        values = [one.__globals__.get(name) for name in names_in(one.__code__)]
+        found += values
+        if one.__module__ == "__main__":
+            to_see += [
+                value for value in values if type(value) is FunctionType and value not in to_see
+            ]
+    return found
+
+
+def _module_name(value: Any) -> str:
+    """The module that a value is, or comes from; nothing of the user's is run to find out."""
+    name: Any = None
+    if type(value) is _ModuleType:
+        name = value.__name__
+    elif issubclass(type(value), type):
+        name = _module_of_class.__get__(value)
+    elif type(value) in (FunctionType, BuiltinFunctionType):
+        name = value.__module__
+    return name if isinstance(name, str) else ""
+
+
+def _is_original(name: str) -> bool:
+    """Whether the caller's module of that name is the standard library's."""
+    origin = getattr(getattr(sys.modules.get(name), "__spec__", None), "origin", None)
+    if origin in ("built-in", "frozen"):
+        return True
+    place = os.path.dirname(os.__file__) + os.sep
+    return isinstance(origin, str) and origin.startswith(place) and "-packages" not in origin
+
+
+# --- in the clean server --------------------------------------------------------------------------
+
+
+def share(names: Iterable[str]) -> None:
+    """Import modules, as far as they can be."""
+    for name in names:
+        if name in HARMLESS:
+            try:
+                __import__(name)
+            except Exception:  # noqa: S110 -- the worker that needs it will find out
+                pass
