@@ -13,12 +13,12 @@ import warnings
 from _pickle import loads
 
 from ._environ import as_kept, change, variables
-from ._filters import added, awaited, kept, known
+from ._filters import here
 from ._imports import when_imported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
 #: Whether this process is a worker, in which calls are serial by default.
@@ -104,7 +104,7 @@ def thread_caps(share: int) -> dict[str, str]:
 
 _caller: dict[str, Any] = {}  # the caller's surroundings when they last came
 #: What they are to be here: the caller's, and what an initializer has set.
-_wanted: dict[str, Any] = {"decimal": None, "filters": []}
+_wanted: dict[str, Any] = {"decimal": None}
 _thread_of_items = 0  # a context of `decimal` is one thread's
 
 
@@ -115,7 +115,7 @@ def adopt(found: dict[str, Any], own: dict[str, str]) -> None:
     """
     global _thread_of_items  # noqa: PLW0603 -- this one
     if not _thread_of_items:
-        when_imported("decimal", lambda: _set_decimal)
+        when_imported("decimal", _set_decimal)
     _thread_of_items = _thread.get_ident()  # anew: a worker may be forked from another one's thread
     ours = {as_kept(name): as_kept(value) for name, value in own.items()}
     number = as_kept("PARMAP_WORKER")
@@ -135,15 +135,11 @@ def adopt(found: dict[str, Any], own: dict[str, str]) -> None:
     _caller.update(found)
     _calm.clear()
     enforce()
-    for module in awaited(_wanted["filters"]) - _watched:
-        when_imported(module, _watch_filters)
-        _watched.add(module)
 
 
 def keep() -> None:
     """Take what an initializer has changed for what is wanted."""
     current = _current()
-    current["filters"] = with_waiting(current["filters"])
     if current["decimal"] is None:
         del current["decimal"]  # what is wanted still waits
     _wanted.update(current)
@@ -186,8 +182,8 @@ def enforce() -> None:
     now = _current()
     if now["decimal"] is not None:
         _unpack_decimal()
-    wanted = {**_wanted, "filters": known(_wanted["filters"])}
-    changed = {key for key, value in wanted.items() if key in now and now[key] != value}
+    _find_categories()
+    changed = {key for key, value in _wanted.items() if key in now and now[key] != value}
     done = True
     if "directory" in changed and _wanted["directory"] is not None:
         try:
@@ -199,7 +195,7 @@ def enforce() -> None:
     if "argv" in changed:
         sys.argv[:] = _wanted["argv"]
     if "filters" in changed:
-        _set_filters(wanted["filters"])
+        _set_filters()
     if "recursion" in changed:
         sys.setrecursionlimit(_wanted["recursion"])
     if "digits" in changed:
@@ -211,33 +207,23 @@ def enforce() -> None:
     _calm = gather() if done else {}
 
 
-# --- what waits for the import of a module --------------------------------------------------------
-
-_watched: set[str] = set()  # modules that filters wait for
-
-
-def with_waiting(filters: list[Any]) -> list[Any]:
-    """Filters as they are here, with those of the caller's that wait for the import of a module."""
-    return kept(filters, _wanted["filters"])
-
-
-def _set_filters(filters: list[Any]) -> None:
+def _set_filters() -> None:
     warnings.resetwarnings()
-    warnings.filters[:] = filters  # type: ignore[index]  # a list, whatever its stub says
+    warnings.filters[:] = _wanted["filters"]  # type: ignore[index]  # a list, whatever its stub says
 
 
-def _watch_filters() -> Callable[[Any], None]:
-    """Let no filter that a module sets as it is imported come before the caller's, who has imported it."""
-    new = added(list(warnings.filters), _wanted["filters"])
+def _find_categories() -> None:
+    if "filters" in _wanted:
+        _wanted["filters"] = here(_wanted["filters"])
 
-    def set_again(_: Any) -> None:
-        ours = known(_wanted["filters"])
-        if new is not None:
-            _set_filters(new + ours)
-        if _calm:
-            _calm["filters"] = ours
 
-    return set_again
+def after_imports() -> None:
+    """Let the filters be the caller's again, who has imported the same, and may have set some since."""
+    _find_categories()
+    if warnings.filters != _wanted.get("filters", warnings.filters):
+        _set_filters()
+    if _calm:
+        _calm["filters"] = list(warnings.filters)
 
 
 def _unpack_decimal() -> None:

@@ -67,6 +67,10 @@ def dumps(obj: object, buffer_callback: Callable[[Any], object] | None) -> bytes
     return data
 
 
+#: Bytes of a pickle that is read to find out what it refers to: beyond, cloudpickle is no dearer.
+_LONGEST_READ = 1 << 20
+
+
 class _Anything:
     """Stands for whatever a pickle refers to, and takes whatever is done to it."""
 
@@ -90,13 +94,14 @@ class _Reader(Unpickler):
         return _Anything
 
 
-def names_main(data: bytes, buffers: Iterable[Any]) -> bool:
-    """Whether a pickle refers to something of `__main__`, or to a connection; texts may mention them.
+def may_name_main(data: bytes, buffers: Iterable[Any]) -> bool:
+    """Whether a pickle may refer to something of `__main__`, or to a connection, not only mention it.
 
-    It is read without importing or calling anything that it refers to.
+    To find out, it is read, without importing or calling anything that it refers to.
     """
-    if getattr(copyreg, "_inverted_registry", True):
-        return True  # what `copyreg.add_extension` has registered would be called after all
+    # What `copyreg.add_extension` has registered would be called.
+    if len(data) > _LONGEST_READ or getattr(copyreg, "_inverted_registry", True):
+        return True
     try:
         _Reader(BytesIO(data), buffers=buffers).load()
     except RAISED:

@@ -36,7 +36,7 @@ def _packed(found: dict[str, Any]) -> bytes:
 
 
 def _packed_filters(filters: list[Any]) -> bytes:
-    wanted = _filters.named(_ambience.with_waiting(filters))
+    wanted = _filters.named(filters)
     try:
         return bytes(_codec.pack(wanted, copy=False, beside=False).parts[0])
     except SerializationError:

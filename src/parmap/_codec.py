@@ -117,7 +117,7 @@ def pack(
         data = dumps(obj, 5, buffer_callback=callback)
     except _byvalue.RAISED:
         data = b""
-    if not data or (_may_name_main(data) and _byvalue.names_main(data, buffers)):
+    if not data or (_mentions_main(data) and _byvalue.may_name_main(data, buffers)):
         buffers.clear()
         data = _pack_by_value(obj, callback, buffers, home=home, what=what)
     if not buffers:  # as nearly always
@@ -125,7 +125,7 @@ def pack(
     return Packed([data, *map(_copied, buffers)] if copy else [data, *buffers])
 
 
-def _may_name_main(data: bytes) -> bool:
+def _mentions_main(data: bytes) -> bool:
     return _OF_MAIN in data or (_byvalue.CONNECTIONS in sys.modules and _OF_CONNECTIONS in data)
 
 

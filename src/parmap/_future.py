@@ -2,13 +2,11 @@
 
 The standard library makes a lock and two lists for each future, and takes the lock at each step, which is
 a third of what thousands of tasks cost their caller. Most futures are first looked at when they are
-finished. Until somebody looks at an unfinished one, which makes the lock, only two steps are taken by two
-threads at once:
+finished. The first look makes the lock, and from then on all is as in the standard library. Before it, two
+steps are taken without, each of which two threads may want to take at once; `dict.setdefault` decides:
 
-- It begins or is cancelled. Whoever first says so (`dict.setdefault`) may begin it without the lock, or
-  try to cancel it.
-- It finishes while somebody comes to wait. Who finishes it sets the state, and then looks whether there
-  is a lock; who waits makes the lock, and then looks at the state. So one of them sees the other.
+- It begins, or somebody tries to cancel it.
+- It ends, or somebody looks at it. Who looks later finds it finished, and who ends it later takes the lock.
 """
 
 from __future__ import annotations
@@ -45,13 +43,17 @@ class Future(Standard):
 
     def __getattr__(self, name: str) -> Any:
         if name == "_condition":
+            ended = self.__dict__.setdefault("_ended", None)
+            if ended is not None:  # perhaps just now, so that it has yet to be written down
+                self._result, self._exception = ended
+                self._state = _FINISHED
             return self.__dict__.setdefault(name, Condition())
         if name in ("_waiters", "_done_callbacks"):
             return self.__dict__.setdefault(name, [])
         return super().__getattribute__(name)  # which says that there is none
 
     def __reduce__(self) -> Any:
-        msg = f"cannot pickle {type(self).__name__!r} object"  # its lock does it for a standard one
+        msg = f"cannot pickle {type(self).__name__!r} object"  # a standard one has a lock, which refuses
         raise TypeError(msg)
 
     def _is(self, fate: str) -> bool:
@@ -64,7 +66,8 @@ class Future(Standard):
         return self._state in _CANCELLED
 
     def running(self) -> bool:
-        return self._state == _RUNNING
+        has_begun = self._state == _PENDING and self.__dict__.get("_fate") == _RUNNING
+        return has_begun or self._state == _RUNNING
 
     def done(self) -> bool:
         return self._state == _FINISHED or self._state in _CANCELLED
@@ -84,27 +87,20 @@ class Future(Standard):
         return super().set_running_or_notify_cancel()
 
     def set_result(self, result: Any) -> None:
-        if is_watched(self) or self._state != _RUNNING:
+        if not self._ends((result, None)):
             super().set_result(result)
-        else:
-            self._result = result
-            self._finish("add_result")
 
     def set_exception(self, exception: BaseException | None) -> None:
-        if is_watched(self) or self._state != _RUNNING:
+        if not self._ends((None, exception)):
             super().set_exception(exception)
-        else:
-            self._exception = exception
-            self._finish("add_exception")
 
-    def _finish(self, news: str) -> None:
+    def _ends(self, ended: tuple[Any, BaseException | None]) -> bool:
+        """Finish it, unless somebody has looked at it, or it has not begun."""
+        if self._state != _RUNNING or self.__dict__.setdefault("_ended", ended) is not ended:
+            return False
+        self._result, self._exception = ended
         self._state = _FINISHED
-        if is_watched(self) and _can_be_told(self):  # since a moment ago
-            with self._condition:
-                for waiter in self._waiters:
-                    getattr(waiter, news)(self)
-                self._condition.notify_all()
-            self._invoke_callbacks()
+        return True
 
 
 def _is_as_known() -> bool:
@@ -132,12 +128,28 @@ def _can_be_told(future: Standard) -> bool:
     """Whether its lock can be had.
 
     Ctrl-C may hit the thread that waits for it where `threading.Condition` has taken the lock and not
-    given it back: then it stays taken for ever, and so would we. Others hold it for microseconds.
+    given it back: then it stays taken for ever, and so would we. Others hold it for microseconds, but for
+    as long as it takes to go through them if they wait for a hundred thousand.
     """
     lock = future._condition
-    if not (
-        lock.acquire(blocking=False) or any(lock.acquire(timeout=_PATIENCE) for _ in range(_ASKED))
-    ):
-        return False
+    looks = _ASKED
+    while not lock.acquire(timeout=_PATIENCE):
+        looks -= not _is_at_work(lock)
+        if not looks:
+            return False
     lock.release()  # what is called back must not find it held
     return True
+
+
+def _is_at_work(lock: Condition) -> bool:
+    """Whether who holds a future's lock is about to give it back."""
+    _, _, owner = repr(getattr(lock, "_lock", None)).partition(" owner=")
+    frame = sys._current_frames().get(int(owner.split()[0])) if owner else None
+    found = False
+    while frame is not None:
+        module = frame.f_globals.get("__name__")
+        if module == "threading" and frame.f_code.co_name == "wait":
+            return False  # for something else, since who waits for this gives back its lock
+        found |= module in ("concurrent.futures._base", __name__)
+        frame = frame.f_back
+    return found

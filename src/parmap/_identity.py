@@ -27,7 +27,7 @@ def adopt(name: str, parent: tuple[str, int, bytes | None] | None = None) -> Non
     if _PROCESS in sys.modules:
         _apply(sys.modules[_PROCESS])
     elif first:
-        when_imported(_PROCESS, lambda: _apply)
+        when_imported(_PROCESS, _apply)
 
 
 def _apply(process: Any) -> None:

@@ -9,26 +9,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    #: Called before a module's code runs; what it answers is called with the module afterwards.
-    Around = Callable[[], Callable[[Any], None]]
 
-
-def when_imported(name: str, around: Around) -> None:
-    """Do something around the next import of a module, before anybody else can use it."""
-    if _finder not in sys.meta_path:
-        sys.meta_path.insert(0, _finder)
-    _finder.waiting.setdefault(name, []).append(around)
+def when_imported(name: str, then: Callable[[Any], None]) -> None:
+    """Call `then` with a module when it is imported next, before anybody else can use it."""
+    sys.meta_path.insert(0, _Finder(name, then))
 
 
 class _Finder:
-    """Steps in when one of the modules is imported, until it has been."""
+    """Steps in when that module is imported, until it has been."""
 
-    def __init__(self) -> None:
-        self.waiting: dict[str, list[Around]] = {}  # by the module's name
+    def __init__(self, name: str, then: Callable[[Any], None]) -> None:
+        self._name = name
+        self._then = then
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """The ordinary spec, whose loader then also does what is to be done."""
-        if name not in self.waiting:
+        if name != self._name:
             return None
         for finder in sys.meta_path:
             if finder is self:
@@ -43,14 +39,10 @@ class _Finder:
         ordinary = loader.exec_module
 
         def exec_module(module: Any) -> None:
-            # A loader may serve other modules, too; and to be looked for is not to be imported.
-            after = [around() for around in self.waiting.get(module.__name__, ())]
             ordinary(module)
-            self.waiting.pop(module.__name__, None)
-            for then in after:
-                then(module)
+            # A loader may serve other modules, too; and to be looked for is not to be imported.
+            if module.__name__ == self._name and self in sys.meta_path:
+                sys.meta_path.remove(self)
+                self._then(module)
 
         loader.exec_module = exec_module
-
-
-_finder = _Finder()

@@ -241,6 +241,7 @@ class Worker:
                     lambda: _byvalue.Loaded(lambda: _codec.unpack(function))
                 )
                 self._premises.keep()  # a module that was imported for it may have set a handler
+                _ambience.after_imports()
             func = self._functions[number].get()
             runner.call = _starred(func) if star else func
         except BaseException as error:

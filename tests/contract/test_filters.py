@@ -13,143 +13,215 @@ from hypothesis import strategies as st
 
 from parmap import Pool, _filters, parallel_map
 
+#: Modules with warnings of their own: one sets a filter for them, one sets another, one is only there.
 LIBRARY = {
-    "__init__": """
+    "careful": """
         import warnings
-        from . import deep
+        class Noise(UserWarning): pass
         warnings.filterwarnings("ignore", message="the library's own")
-        warnings.simplefilter("always", deep.Noise)
+        warnings.simplefilter("always", Noise)
         """,
-    "deep": "class Noise(UserWarning): pass",
+    "quiet": """
+        class Noise(UserWarning): pass
+        """,
+    "setting": """
+        import warnings
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        """,
+    "deprecated": """
+        import warnings
+        class Noise(UserWarning): pass
+        warnings.warn("do not use this", DeprecationWarning)
+        """,
+    "lazy": """
+        def __getattr__(name): raise RuntimeError(name)
+        """,
 }
 
 HEAD = """
-    import sys, warnings
-    import library
+    import sys, threading, warnings
+    import careful as C, quiet as Q
     from parmap import Pool, parallel_map, run_in_process
-    warnings.simplefilter("error", library.deep.Noise)
-    warnings.filterwarnings("ignore", message="never mind")
 
     def listed():
         return [(one[0], one[1] and one[1].pattern, one[2].__name__) for one in warnings.filters]
-    MINE = listed()
-
     def present(x):
-        return "library" in sys.modules
-    def noisy(x):
-        import library.deep
-        try:
-            warnings.warn("loud", library.deep.Noise)
-        except library.deep.Noise:
-            return listed()
+        return sorted({"careful", "quiet"} & set(sys.modules))
     def found(x):
         return listed()
+    def outcome(category):
+        with warnings.catch_warnings(record=True) as caught:
+            try:
+                warnings.warn("loud", category)
+            except category:
+                return "error"
+        return "shown" if caught else "ignored"
+    def quiet(x):
+        import quiet
+        return outcome(quiet.Noise)
+    def careful(x):
+        import careful
+        return outcome(careful.Noise)
     """
 
 
 @pytest.fixture
 def run(program):
-    """Runs a program that imports a library with warnings of its own."""
-    folder = program.folder / "library"
-    folder.mkdir()
+    """Runs a program that imports libraries with warnings of their own."""
     for name, source in LIBRARY.items():
-        (folder / f"{name}.py").write_text(textwrap.dedent(source), "utf-8")
+        (program.folder / f"{name}.py").write_text(textwrap.dedent(source), "utf-8")
 
-    def run(source):
-        program.run("\n".join(map(textwrap.dedent, (HEAD, source))), flags=())
+    def run(source, *flags):
+        program.run("\n".join(map(textwrap.dedent, (HEAD, source))), flags=flags)
 
     return run
 
 
-@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+@pytest.mark.parametrize("method", ["forkserver", "spawn", "fork"])
 def test_nothing_is_imported_for_them(run, method):
     run(f"""
+        warnings.simplefilter("error", Q.Noise)
+        expected = ["careful", "quiet"] if {method!r} == "fork" else []
+        assert run_in_process(present, 1, start_method={method!r}) == expected
+        assert run_in_process(quiet, 1, start_method={method!r}) == "error"
+        assert run_in_process(careful, 1, start_method={method!r}) == "shown"
         with Pool(1, start_method={method!r}) as pool:
-            assert parallel_map(present, [1], executor=pool) == [False]
-            assert parallel_map(noisy, [1, 2], executor=pool) == [MINE, MINE]
-            assert parallel_map(found, [1], executor=pool) == [MINE]
-        assert not run_in_process(present, 1, start_method={method!r})
-        assert run_in_process(noisy, 1, start_method={method!r}) == MINE
+            assert parallel_map(present, [1], executor=pool) == [expected]
+            for _ in range(2):
+                assert parallel_map(found, [1], executor=pool) == [listed()]
+                assert parallel_map(quiet, [1, 2], executor=pool) == ["error", "error"]
+                assert parallel_map(careful, [1, 2], executor=pool) == ["shown", "shown"]
         """)
 
 
-def test_a_forked_worker_has_them_all(run):
-    run("""
-        with Pool(1, start_method="fork") as pool:
-            assert parallel_map(found, [1], executor=pool) == [MINE]
-            assert parallel_map(noisy, [1], executor=pool) == [MINE]
+@pytest.mark.parametrize("what", ["ignore", "error"])
+def test_where_the_order_matters_it_is_the_callers(run, what):
+    """The library sets a filter, too: its import in an item must not put it before the caller's."""
+    run(f"""
+        expected = {what!r}.replace("ignore", "ignored")
+        warnings.simplefilter({what!r}, C.Noise)
+        assert run_in_process(careful, 1) == expected
+        assert parallel_map(careful, [1, 2], max_workers=1) == [expected] * 2
+        warnings.resetwarnings()
+        warnings.simplefilter({what!r})
+        warnings.simplefilter("default", C.Noise)
+        assert run_in_process(careful, 1) == "shown"
+        warnings.simplefilter({what!r})
+        assert run_in_process(careful, 1) == expected
         """)
 
 
-def test_what_a_function_has_set_itself_comes_first(run):
+def test_where_warnings_are_errors_an_import_may_warn(run):
     run("""
-        def quiet(x):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import deprecated
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", deprecated.Noise)
+        def func(x):
+            import deprecated
+            return outcome(deprecated.Noise)
+        assert run_in_process(func, 1) == "ignored"
+        """)
+
+
+def test_a_function_of_a_module_that_imports_the_library(run, program):
+    (program.folder / "work.py").write_text(
+        "import warnings, careful\n"
+        "def func(x):\n    return [one[0] for one in warnings.filters if one[2] is careful.Noise]",
+        "utf-8",
+    )
+    run("""
+        import work
+        warnings.filterwarnings("ignore", message="some text", category=C.Noise)
+        assert parallel_map(work.func, [1], max_workers=1) == [["ignore", "always"]]
+        assert run_in_process(work.func, 1) == ["ignore", "always"]
+        """)
+
+
+INITIALIZERS = """
+    def moves():
+        warnings.simplefilter("ignore", DeprecationWarning)
+    def appends():
+        warnings.filterwarnings("ignore", message="x", append=True)
+    def imports():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import quiet
+    def sets():
+        import setting
+    """
+
+
+@pytest.mark.parametrize("initializer", ["moves", "appends", "imports", "sets"])
+def test_whatever_an_initializer_does_they_stay(run, initializer):
+    run(
+        textwrap.dedent(INITIALIZERS)
+        + textwrap.dedent(f"""
+        warnings.simplefilter("error", Q.Noise)
+        def after(x):
+            {initializer}()
+            return quiet(x)
+        assert run_in_process(after, 1) == "error"
+        assert parallel_map(after, [1, 2], max_workers=1) == ["error", "error"]
+        with Pool(1, initializer={initializer}) as pool:
+            for _ in range(2):
+                assert parallel_map(quiet, [1, 2], executor=pool) == ["error", "error"]
+        """)
+    )
+
+
+def test_an_import_by_a_thread_changes_nothing_for_others(run):
+    run("""
+        warnings.simplefilter("error", Q.Noise)
+        def beside(x):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                import library
-                inside = listed()
-                warnings.warn("loud", library.deep.Noise)
-            return inside
-        def alone(x):
-            with warnings.catch_warnings():
-                warnings.resetwarnings()
-                import library
-                return listed()
-        with Pool(1) as pool:
-            assert parallel_map(quiet, [1], executor=pool) == [[("ignore", None, "Warning"), *MINE]]
-            assert parallel_map(noisy, [1], executor=pool) == [MINE], "the first one left nothing behind"
-        with Pool(1) as pool:
-            [inside] = parallel_map(alone, [1], executor=pool)
-            assert len(inside) == 2, "what the library sets"
-            assert parallel_map(noisy, [1], executor=pool) == [MINE]
-        """)
-
-
-def test_what_an_initializer_sets_comes_first(run):
-    run("""
-        def set_up():
-            warnings.filterwarnings("ignore", message="set up")
-        def import_too():
-            set_up()
-            import library
-        for initializer in (set_up, import_too):
-            with Pool(1, initializer=initializer) as pool:
-                for _ in range(2):
-                    got = parallel_map(noisy, [1, 2], executor=pool)
-                    assert got == [[("ignore", "set up", "Warning"), *MINE]] * 2, (initializer, got)
+                thread = threading.Thread(target=__import__, args=("quiet",))
+                thread.start()
+                thread.join()
+                inside = quiet(x)
+            return inside, quiet(x)
+        assert run_in_process(beside, 1) == ("ignored", "error")
         """)
 
 
 def test_filters_that_change_between_calls(run):
     run("""
-        with Pool(1) as pool:
-            parallel_map(found, [1], executor=pool)
-            warnings.simplefilter("ignore", library.deep.Noise)
-            MINE = listed()
-            assert parallel_map(noisy, [1], executor=pool) == [None]
-            assert parallel_map(found, [1], executor=pool) == [MINE]
-        """)
-
-
-def test_a_worker_passes_them_on(run):
-    run("""
         def nested(x):
-            assert "library" not in sys.modules
-            return run_in_process(noisy, x), "library" in sys.modules
-        assert parallel_map(nested, [1], max_workers=1) == [(MINE, False)]
+            return run_in_process(quiet, x)
+        with Pool(1) as pool:
+            for what, expected in ("error", "error"), ("ignore", "ignored"), ("always", "shown"):
+                warnings.simplefilter(what, Q.Noise)
+                assert parallel_map(nested, [1], executor=pool) == [expected]
+            for what, expected in ("error", "error"), ("ignore", "ignored"), ("always", "shown"):
+                warnings.simplefilter(what, Q.Noise)
+                assert parallel_map(quiet, [1], executor=pool) == [expected]
         """)
 
 
-def test_a_category_of_main_goes_along(run):
+def test_categories_that_have_no_name(run):
     run("""
         class Own(UserWarning): pass
         warnings.simplefilter("error", Own)
-        def own(x):
-            try:
-                warnings.warn("loud", Own)
-            except Own:
-                return "error"
-        assert parallel_map(own, [1], max_workers=1) == ["error"]
+        warnings.filters.insert(0, ("error", None, (Q.Noise, KeyError), None, 0))
+        assert parallel_map(outcome, [Own], max_workers=1) == ["error"]
+        assert run_in_process(quiet, 1) == "error"
+        """)
+
+
+def test_no_code_of_a_module_runs_to_find_a_category(run):
+    run("""
+        import lazy as L
+        class Noise(UserWarning): pass
+        Noise.__module__, L.Noise = "lazy", Noise
+        warnings.filterwarnings("ignore", message="other", append=True)
+        warnings.simplefilter("error", Noise)
+        def func(x):
+            import lazy
+            warnings.warn("other", UserWarning)
+            return x
+        assert run_in_process(func, 1) == 1
         """)
 
 
@@ -157,46 +229,43 @@ def named_filter(action, text, category):
     return action, text and re.compile(text), category, None, 0
 
 
-CATEGORIES = [UserWarning, re.error, ("decimal", "Inexact"), ("no.such.module", "Noise")]
 lists = st.lists(
     st.builds(
         named_filter,
-        st.sampled_from(["ignore", "error"]),
+        st.sampled_from(["ignore", "error", "always"]),
         st.sampled_from([None, "a"]),
-        st.sampled_from(CATEGORIES),
+        st.sampled_from([Warning, UserWarning, re.error, pytest.PytestWarning]),
     ),
     max_size=6,
 )
 
 
-@given(lists, lists)
-def test_what_was_added_and_what_waits_are_told_apart(wanted, new):
-    new = _filters.known(new)
-    current = new + _filters.known(wanted)
-    assert _filters.added(current, wanted) == new
-    assert _filters.kept(current, wanted) == new + wanted
-    assert _filters.known(_filters.kept(current, wanted)) == current
-
-
-def test_where_more_was_done_the_current_ones_are_kept():
-    wanted = [named_filter("error", None, UserWarning), named_filter("error", None, ("no", "Such"))]
-    current = [named_filter("ignore", None, UserWarning)]
-    assert _filters.added(current, wanted) is None
-    assert _filters.kept(current, wanted) == current
-
-
 @given(lists)
-def test_categories_come_back_from_their_names(wanted):
-    real = _filters.known(wanted)
-    assert _filters.known(_filters.named(real)) == real
+def test_filters_are_the_same_again(filters):
+    sent = _filters.named(filters)
+    assert _filters.here(sent) == filters
+    assert _filters.here(_filters.here(sent)) == filters
 
 
-def test_all_packages_on_the_way_are_awaited():
-    wanted = [named_filter("error", None, ("some.deep.module", "Noise")), *warnings.filters]
-    assert _filters.awaited(wanted) == {"some", "some.deep", "some.deep.module"}
-    wanted = [named_filter("error", None, ("unittest.no.such", "Noise"))]
-    assert "unittest" in sys.modules
-    assert _filters.awaited(wanted) == {"unittest.no", "unittest.no.such"}
+def test_a_class_stands_for_a_category_until_it_is_there(monkeypatch):
+    module = type(sys)("some_module")
+    monkeypatch.setitem(sys.modules, "some_module", module)
+    exec("class Noise(UserWarning): pass\nclass Louder(Noise): pass", vars(module))
+    [sent] = _filters.named([named_filter("error", None, module.Noise)])
+    assert sent[2] == ("some_module", "Noise")
+    monkeypatch.delitem(sys.modules, "some_module")
+    [kept] = _filters.here([sent])
+    assert kept[2].__name__ == "Noise"
+    assert not issubclass(UserWarning, kept[2])
+    assert _filters.named([kept]) == [sent]
+    assert _filters.here([kept]) == [kept]
+    monkeypatch.setitem(sys.modules, "some_module", module)
+    assert issubclass(module.Louder, kept[2])
+    assert _filters.here([kept]) == [named_filter("error", None, module.Noise)]
+    with warnings.catch_warnings():
+        warnings.filters[:] = [kept]
+        with pytest.raises(module.Louder):
+            warnings.warn("loud", module.Louder, stacklevel=1)
 
 
 def imported(name):
@@ -204,5 +273,7 @@ def imported(name):
 
 
 def test_numpy_stays_where_it_is(np):
-    with Pool(1) as pool:
+    with warnings.catch_warnings(), Pool(1) as pool:
+        warnings.resetwarnings()
+        warnings.simplefilter("always", np.exceptions.RankWarning)
         assert parallel_map(imported, ["numpy"], executor=pool) == [False]

@@ -365,7 +365,7 @@ def test_what_is_of_main_is_found_among_texts(space, mention):
     for value in (obj, ["__main__", obj], {"__main__": [1, obj]}):
         data = pickle.dumps(value, 5)
         assert b"\x8c\x08__main__" in data, "the mark by which `pack` suspects it"
-        assert _byvalue.names_main(data, [])
+        assert _byvalue.may_name_main(data, [])
         assert pack(value, copy=True).parts[0] != data
 
 
@@ -374,12 +374,19 @@ def test_what_is_of_main_is_found_among_texts(space, mention):
 def test_texts_about_main_travel_as_they_are(value):
     given = ["__main__", value, "if __name__ == '__main__':", {"__main__": 1}]
     data = pickle.dumps(given, 5)
-    assert not _byvalue.names_main(data, [])
+    assert not _byvalue.may_name_main(data, [])
     assert pack(given, copy=True, beside=False).parts == [data]
 
 
+def test_only_so_much_is_read_to_find_main(space):
+    exec("class C: pass", space.__dict__)
+    for long in (["__main__", "x" * (1 << 20)], ["__main__", "x" * (1 << 20), space.C]):
+        assert _byvalue.may_name_main(pickle.dumps(long, 5), [])
+        assert again(long) == long
+
+
 def test_finding_main_calls_nothing():
-    assert not _byvalue.names_main(pickle.dumps(["__main__", FailsThere()], 5), [])
+    assert not _byvalue.may_name_main(pickle.dumps(["__main__", FailsThere()], 5), [])
 
 
 def test_registered_extensions_stay_what_they_are():

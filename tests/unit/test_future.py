@@ -9,6 +9,7 @@ import gc
 import pickle
 import sys
 import threading
+import time
 import weakref
 from concurrent.futures import FIRST_EXCEPTION, CancelledError, as_completed, wait
 
@@ -216,6 +217,87 @@ def test_of_two_who_cancel_both_have_done_it():
         assert not future.set_running_or_notify_cancel()
 
 
+# --- two threads, each of which is held up once ---------------------------------------------------------
+
+
+class Interleaved:
+    """Runs `first` up to a line, `second` up to another, the rest of the first, `then`, and the rest."""
+
+    def __init__(self, first, first_at, second, second_at, then):
+        self.first_reached = self.second_reached = False
+        self.result = None
+        self._there, self._over = threading.Event(), threading.Event()
+
+        def hold_first():
+            self.first_reached = True
+            looker.start()
+            self._there.wait(0.02)
+
+        def hold_second():
+            self.second_reached = True
+            self._there.set()
+            self._over.wait(0.02)
+
+        def run_second():
+            self._traced(second, second_at, hold_second)
+            self._there.set()
+
+        finisher = threading.Thread(
+            target=self._traced, args=(first, first_at, hold_first), daemon=True
+        )
+        looker = threading.Thread(target=run_second, daemon=True)
+        finisher.start()
+        finisher.join(10)
+        self._over.set()
+        if self.first_reached:
+            then()
+            looker.join(10)
+            assert not looker.is_alive(), f"{first_at} and {second_at}: the second hangs"
+        assert not finisher.is_alive(), f"{first_at} and {second_at}: the first hangs"
+
+    def _traced(self, act, at, hold):
+        left = [at]
+
+        def trace(frame, event, _):
+            if frame.f_globals["__name__"] not in ("parmap._future", "concurrent.futures._base"):
+                return None
+            if event == "line":
+                left[0] -= 1
+                if left[0] == 0:
+                    hold()
+            return trace
+
+        sys.settrace(trace)
+        try:
+            self.result = act()
+        finally:
+            sys.settrace(None)
+
+
+@pytest.mark.parametrize("look", [
+    lambda both: len(wait(both, timeout=5).done),
+    lambda both: len(list(as_completed(both, timeout=5))),
+])  # fmt: skip
+def test_who_waits_for_two_hears_of_both_ends(look):
+    first_at = second_at = 1
+    while True:
+        ends, runs = running(), running()
+        both = Interleaved(
+            lambda: ends.set_result(1),  # noqa: B023 -- it is over before the next turn
+            first_at,
+            lambda: look([ends, runs]),  # noqa: B023
+            second_at,
+            lambda: runs.set_result(2),  # noqa: B023
+        )
+        if not both.first_reached:
+            break
+        assert both.result == 2, (first_at, second_at)
+        second_at += 1
+        if not both.second_reached:
+            first_at, second_at = first_at + 1, 1
+    assert first_at > 3
+
+
 def test_many_at_once():
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -255,7 +337,7 @@ def test_it_can_be_awaited():
 
 
 def test_it_travels_nowhere():
-    for carry in (pickle.dumps, copy.copy, copy.deepcopy):
+    for carry in (pickle.dumps, copy.deepcopy):
         with pytest.raises(TypeError, match="cannot pickle 'Future' object"):
             carry(_future.new())
 
@@ -279,9 +361,47 @@ def test_an_error_does_not_keep_its_future():
         gc.enable()
 
 
-def test_a_lock_that_is_never_given_back_is_given_up(monkeypatch):
-    monkeypatch.setattr(_future, "_PATIENCE", 0.001)
-    future = running()
-    threading.Thread(target=future._condition.acquire).start()
-    assert _future.tell(future, future.set_result, 7) is None
+def test_it_runs_as_soon_as_it_cannot_be_cancelled():
+    future = _future.new()
+    assert future._is("RUNNING")
+    assert not future.cancel()
     assert future.running()
+
+
+@pytest.mark.parametrize("then", ["end", "wait", "wait for another"])
+def test_a_lock_that_is_never_given_back_is_given_up(monkeypatch, then):
+    monkeypatch.setattr(_future, "_PATIENCE", 0.001)
+    future, other, over = running(), running(), threading.Event()
+
+    def take():
+        future._condition.acquire()
+        if then == "wait":
+            over.wait(10)
+        elif then == "wait for another":
+            other.result(10)
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    try:
+        assert _future.tell(future, future.set_result, 7) is None
+        assert future.running()
+    finally:
+        over.set()
+        other.set_result(1)
+        thread.join(10)
+
+
+def test_who_goes_through_very_many_is_waited_for(monkeypatch):
+    """All their locks are held meanwhile."""
+    monkeypatch.setattr(_future, "_PATIENCE", 0.0001)
+    futures = [running() for _ in range(30_000)]
+    first = min(futures, key=id)  # the lock that is taken first
+    thread = threading.Thread(target=wait, args=(futures,), daemon=True)
+    thread.start()
+    while not _future.is_watched(first):
+        time.sleep(0.0001)
+    for future in futures:
+        _future.tell(future, future.set_result, 7)
+    thread.join(20)
+    assert not thread.is_alive()
+    assert all(future.done() for future in futures)
