@@ -156,7 +156,10 @@ class Pool(Executor):
                 function = b"".join(
                     _codec.pack(fn, copy=False, beside=False, what="function").parts
                 )
-            packed = _codec.pack((function, args, kwargs), copy=True)
+            if kwargs or not _codec.SCALARS.issuperset(map(type, args)):
+                packed = _codec.pack((function, args, kwargs), copy=True)
+            else:  # which nothing has to be looked for in
+                packed = _codec.Packed([_codec.pack_plain((function, args, kwargs))])
         except SerializationError as error:
             future.set_exception(error)
             return future
