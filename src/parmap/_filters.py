@@ -7,52 +7,68 @@ it is imported there, a class of that name stands for it, which nothing is a sub
 
 from __future__ import annotations
 
+import copyreg
 import sys
-
-from ._byvalue import importable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_MESSAGE, _CATEGORY, _MODULE = 1, 2, 3  # places in a filter, whose first is the action
+_MESSAGE, _CATEGORY = 1, 2  # places in a filter, whose first is the action
+
+_ModuleType = type(sys)
 
 
 def named(filters: list[Any]) -> list[Any]:
     """Filters to be sent, with the names of categories in place of those that need not be imported."""
-    errors = [one for one in filters if one[0] == "error"]
-    sent: list[Any] = []
-    for place, one in enumerate(filters):
-        others = filters[:place] + [other for other in errors if other is not one]
-        sent.append(_with_category(one, _name(one[_CATEGORY], others)))
-    return sent
+    return [
+        _with_category(one, _name(one[_CATEGORY], filters[:place], filters[place + 1 :]))
+        for place, one in enumerate(filters)
+    ]
 
 
 def _with_category(one: Any, category: Any) -> Any:
     return (*one[:_CATEGORY], category, *one[_CATEGORY + 1 :])
 
 
-def _name(category: Any, others: list[Any]) -> Any:
+def _name(category: Any, before: list[Any], after: list[Any]) -> Any:
     """The name of a category, unless it matters when it is imported.
 
-    With its import its library sets filters, too: before all others where it happens in an item, while the
-    caller may have set some since. And it may warn, which others may turn into an error.
+    With its import its library sets filters, before all others. So there must be none before it but that
+    library's, and no second one for the same warnings, which may be the user's. And an import may warn,
+    which must be no error.
     """
     if type(category) is _Absent:
         return category.names
     if not isinstance(category, type) or category.__module__ == "builtins":
         return category
-    if not importable(category) or any(_overlaps(category, one) for one in others):
+    names = category.__module__, category.__qualname__
+    package = category.__module__.partition(".")[0]
+    errors = [one for one in after if one[0] == "error"]
+    if (
+        _find(names) is not category
+        or not all(_is_by(package, one) for one in before + errors)
+        or any(_overlap(category, one) for one in before + after if one[_MESSAGE] is None)
+    ):
         return category
-    return category.__module__, category.__qualname__
+    return names
 
 
-def _overlaps(category: type, one: Any) -> bool:
-    """Whether a filter that asks for no text or module may match the same warnings."""
+def _overlap(category: type, one: Any) -> bool:
+    """Whether a filter's category may match the same warnings, and is no built-in one."""
     other = one[_CATEGORY]
-    if one[_MESSAGE] is not None or one[_MODULE] is not None or type(other) is _Absent:
+    if not isinstance(other, type) or other.__module__ == "builtins" or type(other) is _Absent:
         return False
-    return not isinstance(other, type) or issubclass(category, other) or issubclass(other, category)
+    return issubclass(category, other) or issubclass(other, category)
+
+
+def _is_by(package: str, one: Any) -> bool:
+    """Whether a filter concerns that package only, as far as can be seen."""
+    category, message = one[_CATEGORY], one[_MESSAGE]
+    module = category.names[0] if type(category) is _Absent else getattr(category, "__module__", "")
+    return module.partition(".")[0] == package or (
+        message is not None and getattr(message, "pattern", message).startswith(package)
+    )
 
 
 # --- in the worker --------------------------------------------------------------------------------
@@ -85,10 +101,17 @@ def _category(category: Any) -> Any:
 
 def _find(names: tuple[str, str]) -> type | None:
     """The class of that name, if it is there; nothing is run to find it."""
-    found: Any = sys.modules.get(names[0])
-    for name in names[1].split("."):
-        found = getattr(found, "__dict__", {}).get(name)
-    return found if isinstance(found, type) else None
+    module, path = names
+    found: Any = sys.modules.get(module)
+    if type(found) is not _ModuleType:
+        return None
+    for name in path.split("."):
+        held: dict[str, Any] = found.__dict__
+        found = held.get(name)
+        if not issubclass(type(found), type):
+            return None
+    kind: type = found
+    return kind
 
 
 def _stand_in(names: tuple[str, str]) -> _Absent:
@@ -97,3 +120,15 @@ def _stand_in(names: tuple[str, str]) -> _Absent:
         made.names = names
         _absent[names] = made
     return _absent[names]
+
+
+def _real(module: str, path: str) -> Any:
+    """The category itself, for whoever unpickles what stands for it."""
+    __import__(module)
+    found: Any = sys.modules[module]
+    for name in path.split("."):
+        found = getattr(found, name)
+    return found
+
+
+copyreg.pickle(_Absent, lambda category: (_real, category.names))

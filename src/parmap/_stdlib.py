@@ -21,15 +21,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-#: `logging` brings `threading` along, which is made for being forked: the main thread there is the child's.
 HARMLESS = frozenset({
     "abc", "argparse", "array", "ast", "base64", "bisect", "cmath", "collections", "contextlib",
     "contextvars", "copy", "csv", "dataclasses", "datetime", "difflib", "dis", "enum", "fnmatch",
     "functools", "glob", "graphlib", "heapq", "html", "inspect", "itertools", "json", "keyword",
-    "linecache", "logging", "math", "numbers", "operator", "pathlib", "pprint", "re", "reprlib",
+    "linecache", "math", "numbers", "operator", "pathlib", "pprint", "re", "reprlib",
     "shlex", "string", "struct", "textwrap", "time", "token", "tokenize", "traceback", "types",
     "typing", "unicodedata", "urllib.parse", "weakref", "zlib",
 })  # fmt: skip
+
+#: What takes most of the time of an import that is not harmless, though it is. `logging` notes when it was
+#: imported, and `threading` in which thread.
+_PARTS = {"logging": {"re", "string", "traceback", "weakref"}}
 
 #: Modules that are looked through at most for one: each takes some twenty microseconds.
 _MOST = 32
@@ -46,8 +49,9 @@ _found: dict[str, frozenset[str]] = {}
 
 def wanted(func: Any) -> set[str]:
     """The harmless modules that a worker imports for this function, as far as is easily seen."""
-    names = {_module_name(value) for value in _at_hand(func)}
-    found = {name for module in names for name in _used_by(module) if _is_original(name)}
+    if not _is_original():
+        return set()
+    found = {name for value in _at_hand(func) for name in _used_by(_module_name(value))}
     if any(one[1] is not None for one in warnings.filters):
         found.add("re")  # which patterns of filters bring along
     return found
@@ -60,10 +64,13 @@ def _used_by(module: str) -> frozenset[str]:
         to_see = [module]
         for name in to_see:
             above = name.partition(".")[0]
+            seen = sys.modules.get(name)
             if name in HARMLESS or above in HARMLESS:
                 found.add(name if name in HARMLESS else above)
-            elif above not in _NOT_SEEN and len(to_see) < _MOST:
-                held = list(getattr(sys.modules.get(name), "__dict__", {}).values())
+            elif above in _PARTS:
+                found |= _PARTS[above]
+            elif above not in _NOT_SEEN and type(seen) is _ModuleType and len(to_see) < _MOST:
+                held = list(_held(seen).values())
                 for other in dict.fromkeys(map(_module_name, held)):  # in the order of the imports
                     if other not in to_see:
                         to_see.append(other)
@@ -95,35 +102,67 @@ def _mentioned(func: FunctionType) -> list[Any]:
     return found
 
 
+def _held(module: Any) -> dict[str, Any]:
+    held: dict[str, Any] = module.__dict__
+    return held
+
+
 def _module_name(value: Any) -> str:
     """The module that a value is, or comes from; nothing of the user's is run to find out."""
     name: Any = None
     if type(value) is _ModuleType:
-        name = value.__name__
+        name = _held(value).get("__name__")
     elif issubclass(type(value), type):
-        name = _module_of_class.__get__(value)
+        try:
+            name = _module_of_class.__get__(value)
+        except AttributeError:
+            pass  # one that has none
     elif type(value) in (FunctionType, BuiltinFunctionType):
         name = value.__module__
     return name if isinstance(name, str) else ""
 
 
-def _is_original(name: str) -> bool:
-    """Whether the caller's module of that name is the standard library's."""
-    origin = getattr(getattr(sys.modules.get(name), "__spec__", None), "origin", None)
-    if origin in ("built-in", "frozen"):
-        return True
-    place = os.path.dirname(os.__file__) + os.sep
-    return isinstance(origin, str) and origin.startswith(place) and "-packages" not in origin
+def _is_original() -> bool:
+    """Whether all that the caller has imported by names of the standard library is the standard library's.
+
+    Otherwise a module of his may come in place of one that a harmless module imports.
+    """
+    place = _library()
+    names = sys.stdlib_module_names.intersection(sys.modules) - _REPLACED
+    return all(_is_of(place, sys.modules.get(name)) for name in names)
+
+
+#: Other libraries replace this one, in good faith.
+_REPLACED = {"distutils"}
+
+
+def _is_of(place: str, module: Any) -> bool:
+    if type(module) is not _ModuleType:
+        return False
+    origin = getattr(_held(module).get("__spec__"), "origin", "")
+    return origin in ("built-in", "frozen") or (isinstance(origin, str) and _is_in(place, origin))
+
+
+def _is_in(place: str, path: str) -> bool:
+    return path.startswith(place) and "-packages" not in path
+
+
+def _library() -> str:
+    return os.path.dirname(os.__file__) + os.sep
 
 
 # --- in the clean server --------------------------------------------------------------------------
 
 
 def share(names: Iterable[str]) -> None:
-    """Import modules, as far as they can be."""
+    """Import modules, as far as they can be, from nowhere but the standard library."""
+    place = _library()
+    usual = sys.path[:]
+    sys.path[:] = [entry for entry in usual if _is_in(place, entry + os.sep)]
     for name in names:
         if name in HARMLESS:
             try:
                 __import__(name)
             except Exception:  # noqa: S110 -- the worker that needs it will find out
                 pass
+    sys.path[:] = usual

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import sys
 import textwrap
@@ -32,6 +33,15 @@ LIBRARY = {
         import warnings
         class Noise(UserWarning): pass
         warnings.warn("do not use this", DeprecationWarning)
+        """,
+    "giving": """
+        class Noise(UserWarning): pass
+        _noise = Noise
+        del Noise
+        def __getattr__(name):
+            if name == "Noise":
+                return _noise
+            raise AttributeError(name)
         """,
     "lazy": """
         def __getattr__(name): raise RuntimeError(name)
@@ -78,19 +88,24 @@ def run(program):
 
 
 @pytest.mark.parametrize("method", ["forkserver", "spawn", "fork"])
-def test_nothing_is_imported_for_them(run, method):
+@pytest.mark.parametrize(
+    ("library", "expected"),
+    [("careful", "shown"), ("quiet", "error")],
+    ids=["its own", "the user's"],
+)
+def test_nothing_is_imported_for_them(run, method, library, expected):
     run(f"""
-        warnings.simplefilter("error", Q.Noise)
-        expected = ["careful", "quiet"] if {method!r} == "fork" else []
-        assert run_in_process(present, 1, start_method={method!r}) == expected
-        assert run_in_process(quiet, 1, start_method={method!r}) == "error"
-        assert run_in_process(careful, 1, start_method={method!r}) == "shown"
+        if {library!r} == "quiet":
+            warnings.resetwarnings()
+            warnings.simplefilter("error", Q.Noise)
+        there = ["careful", "quiet"] if {method!r} == "fork" else []
+        assert run_in_process(present, 1, start_method={method!r}) == there
+        assert run_in_process({library}, 1, start_method={method!r}) == {expected!r}
         with Pool(1, start_method={method!r}) as pool:
-            assert parallel_map(present, [1], executor=pool) == [expected]
+            assert parallel_map(present, [1], executor=pool) == [there]
             for _ in range(2):
                 assert parallel_map(found, [1], executor=pool) == [listed()]
-                assert parallel_map(quiet, [1, 2], executor=pool) == ["error", "error"]
-                assert parallel_map(careful, [1, 2], executor=pool) == ["shown", "shown"]
+                assert parallel_map({library}, [1, 2], executor=pool) == [{expected!r}] * 2
         """)
 
 
@@ -111,17 +126,34 @@ def test_where_the_order_matters_it_is_the_callers(run, what):
         """)
 
 
+def test_what_the_user_has_set_since_comes_first(run):
+    run("""
+        warnings.filterwarnings("error", message="lou")
+        assert run_in_process(careful, 1) == "error"
+        warnings.resetwarnings()
+        warnings.filterwarnings("ignore", category=UserWarning, module="careful")
+        warnings.simplefilter("error", DeprecationWarning)
+        warnings.simplefilter("default", C.Noise)
+        assert run_in_process(careful, 1) == "shown"
+        """)
+
+
 def test_where_warnings_are_errors_an_import_may_warn(run):
     run("""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import deprecated
-        warnings.simplefilter("error")
         warnings.simplefilter("ignore", deprecated.Noise)
         def func(x):
             import deprecated
             return outcome(deprecated.Noise)
-        assert run_in_process(func, 1) == "ignored"
+        for category in Warning, DeprecationWarning:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", category, append=True)
+                assert run_in_process(func, 1) == "ignored"
+                warnings.filters.insert(0, warnings.filters.pop())
+                warnings.simplefilter("ignore", deprecated.Noise)
+                assert run_in_process(func, 1) == "ignored"
         """)
 
 
@@ -210,6 +242,18 @@ def test_categories_that_have_no_name(run):
         """)
 
 
+def test_categories_that_only_code_can_find(run):
+    run("""
+        import giving as G
+        warnings.resetwarnings()
+        warnings.simplefilter("error", G.Noise)
+        def func(x):
+            import giving
+            return outcome(giving.Noise)
+        assert run_in_process(func, 1) == "error"
+        """)
+
+
 def test_no_code_of_a_module_runs_to_find_a_category(run):
     run("""
         import lazy as L
@@ -262,6 +306,7 @@ def test_a_class_stands_for_a_category_until_it_is_there(monkeypatch):
     monkeypatch.setitem(sys.modules, "some_module", module)
     assert issubclass(module.Louder, kept[2])
     assert _filters.here([kept]) == [named_filter("error", None, module.Noise)]
+    assert pickle.loads(pickle.dumps(kept)) == (*kept[:2], module.Noise, *kept[3:])
     with warnings.catch_warnings():
         warnings.filters[:] = [kept]
         with pytest.raises(module.Louder):

@@ -31,7 +31,7 @@ print(*sorted(set(sys.modules) - here))
 
 #: What draws random numbers, starts something, talks to others, or is told things by the environment.
 HARMFUL = {
-    "_socket", "asyncio", "concurrent", "ctypes", "decimal", "hashlib", "locale", "multiprocessing",
+    "_socket", "logging", "threading", "asyncio", "concurrent", "ctypes", "decimal", "hashlib", "locale", "multiprocessing",
     "queue", "random", "secrets", "selectors", "socket", "ssl", "subprocess", "tempfile", "uuid",
 }  # fmt: skip
 
@@ -158,9 +158,10 @@ def test_another_module_of_that_name_is_not_meant(module, monkeypatch):
 
 WORK = """
 import sys
-found = {name for name in ("json", "difflib", "string") if name in sys.modules}
+found = {name for name in ("json", "difflib", "random") if name in sys.modules}
 import json, difflib
 from own import mine
+import random
 def look(x):
     return sorted(found), mine
 """
@@ -168,8 +169,7 @@ def look(x):
 
 def test_workers_find_them(program):
     (program.folder / "work.py").write_text(WORK, encoding="utf-8")
-    (program.folder / "own.py").write_text("from string import mine", encoding="utf-8")
-    (program.folder / "string.py").write_text("mine = 'mine'", encoding="utf-8")
+    (program.folder / "own.py").write_text("mine = 'mine'", encoding="utf-8")
     program.run("""
         import sys, work
         from parmap import parallel_map, run_in_process, spawn_each
@@ -185,9 +185,54 @@ def test_a_server_that_cannot_import_one_goes_on():
 
 
 def now(_):
-    return threading.current_thread() is threading.main_thread(), logging.getLogger().name
+    return threading.main_thread().native_id == threading.get_native_id(), logging.getLogger().name
 
 
 def test_a_forked_worker_has_a_main_thread_of_its_own():
-    assert "logging" in _stdlib.wanted(now)
-    assert parmap.run_in_process(now, 1) == (True, "root")
+    assert _stdlib.wanted(now) >= _stdlib._PARTS["logging"]
+    assert "logging" not in _stdlib.wanted(now)
+    assert parmap.run_in_process(now, 1)[1] == "root"
+
+
+SHADOWS = {
+    "work": "from dataclasses import dataclass\nfrom copy import Node\ndef look(x): return Node",
+    "copy": "Node, Error, copy, deepcopy = 'mine', None, None, None",
+}
+
+
+@pytest.mark.parametrize("place", ["", "tools"])
+def test_what_a_harmless_module_imports_may_be_the_users(program, place):
+    folder = program.folder / place
+    folder.mkdir(exist_ok=True)
+    for name, source in SHADOWS.items():
+        (folder / f"{name}.py").write_text(source, encoding="utf-8")
+    program.run(
+        "from work import look\nfrom parmap import run_in_process\nassert run_in_process(look, 1) == 'mine'",
+        env={"PYTHONPATH": str(folder)},
+    )
+
+
+def test_a_path_for_others_is_not_the_servers(program):
+    """The program sets it for its children; the server, which is one, must not import from there."""
+    (program.folder / "tools").mkdir()
+    (program.folder / "tools" / "copy.py").write_text("raise SystemExit('not for us')", "utf-8")
+    (program.folder / "work.py").write_text(
+        "import copy, dataclasses\ndef look(x): return copy.copy([x])", "utf-8"
+    )
+    program.run("""
+        import os
+        os.environ["PYTHONPATH"] = "tools"
+        from work import look
+        from parmap import run_in_process
+        assert run_in_process(look, 1) == [1]
+        """)
+
+
+def test_modules_of_other_kinds_are_not_looked_into(module, monkeypatch):
+    bare = types.ModuleType("bare")
+    del bare.__name__
+    monkeypatch.setitem(sys.modules, "odd", Explosive())
+    nowhere = eval("type('Nowhere', (), {})", {})  # which has no `__module__`
+    exec("import json\ndef func(x): pass", vars(module))
+    module.bare, module.nowhere, module.odd = bare, nowhere, type("Odd", (), {"__module__": "odd"})
+    assert _stdlib.wanted(module.func) == {"json"}
