@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import count
 
 from . import _ambience, _codec, _filters, _nesting
-from ._serialization import SerializationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,8 +35,8 @@ def _packed(found: dict[str, Any]) -> bytes:
 
 
 def _packed_filters(filters: list[Any]) -> bytes:
-    wanted = _filters.named(filters)
     try:
+        wanted = _filters.named(filters)
         return bytes(_codec.pack(wanted, copy=False, beside=False).parts[0])
-    except SerializationError:
+    except Exception:
         return _codec.pack_plain([])  # better no filters than no call

@@ -128,7 +128,7 @@ def _is_original() -> bool:
     Otherwise a module of his may come in place of one that a harmless module imports.
     """
     place = _library()
-    names = sys.stdlib_module_names.intersection(sys.modules) - _REPLACED
+    names = sys.stdlib_module_names.intersection(list(sys.modules)) - _REPLACED
     return all(_is_of(place, sys.modules.get(name)) for name in names)
 
 
