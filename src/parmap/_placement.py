@@ -14,8 +14,10 @@ import time
 #: Seconds for which a core that was offered to others is taken when they are not only passing by.
 _TAKEN = 3e-5
 
-#: Messages in a row for which that has to happen.
+#: Messages in a row for which that has to happen, and how many items they hold at most: who sends more has
+#: other workers, which need the other cores.
 _OFTEN = 4
+_FEW = 4
 
 #: Seconds from one attempt, which takes up to a tenth of a millisecond, to the next.
 _PAUSE = 0.005
@@ -34,9 +36,12 @@ class Placement:
         self._shared = 0  # so often in a row
         self._not_before = 0.0
 
-    def note(self, taken: float) -> None:
-        """Take in for how many seconds at most others took the core while a message was waited for."""
-        self._shared = self._shared + 1 if taken > _TAKEN else 0
+    def note(self, taken: float, count: int) -> None:
+        """Take in for how many seconds at most others took the core while a message was waited for.
+
+        It comes after one of so many items.
+        """
+        self._shared = self._shared + 1 if taken > _TAKEN and 0 < count <= _FEW else 0
 
     def settle(self) -> None:
         """Move, if the core has been shared for some time and another is idle."""

@@ -122,6 +122,7 @@ class Worker:
         self._looked_at = 0.0  # when what an item may have changed was last looked for
         self._has_slept = False  # since the last call
         self._placement = Placement()
+        self._count = 0  # items of the latest message
 
     # --- frames -----------------------------------------------------------------------------------
 
@@ -132,7 +133,7 @@ class Worker:
         while True:
             self._placement.settle()
             happened, taken = look_again(poller, SPIN)
-            self._placement.note(taken)
+            self._placement.note(taken, self._count)
             if not happened and not self._wait(poller):
                 self._send(_wire.LEAVING, [])
                 return
@@ -272,6 +273,7 @@ class Worker:
 
     def _items(self, frame: _wire.Frame) -> None:
         call, start, first, count, parcels = _codec.unpack(_parts(frame)[:1])
+        self._count = count
         if call != self._call:
             self._next_call(call)
         if self._item_name:

@@ -29,7 +29,7 @@ def moves(monkeypatch):
 
     def play(*taken):
         for seconds in taken:
-            placement.note(seconds)
+            placement.note(seconds, 1)
             placement.settle()
             clock[0] += _placement._PAUSE / 10
         return made
@@ -44,6 +44,14 @@ def test_it_moves_once_its_core_is_taken_again_and_again(moves):
 
 def test_it_stays_where_others_only_pass_by(moves):
     assert not moves(*[LONG, LONG, LONG, SHORT] * 20)
+
+
+def test_it_stays_where_there_is_much_to_do(monkeypatch):
+    monkeypatch.setattr(_placement, "move", pytest.fail)
+    placement = Placement()
+    for count in [0, _placement._FEW + 1] * 20:
+        placement.note(LONG, count)
+        placement.settle()
 
 
 def test_it_does_not_move_all_the_time(moves):
@@ -111,7 +119,7 @@ def test_it_stays_where_there_is_no_other_core_near(cores, monkeypatch, allowed,
 def settle_often(placement):
     for _ in range(20):
         for _ in range(_placement._OFTEN):
-            placement.note(LONG)
+            placement.note(LONG, 2)
         placement.settle()
 
 
