@@ -405,8 +405,8 @@ def _surroundings(data: memoryview) -> dict[str, Any]:
     found: dict[str, Any] = _codec.unpack([data])
     _nesting.ancestors = found.pop("ancestors")
     sys.path[:] = found["path"]  # a class of the caller's may need it, which is a filter's category
-    filters = memoryview(found["filters"])
     try:
+        filters = memoryview(found["filters"])
         found["filters"] = _codec.uncollected(lambda: _codec.unpack([filters]))
     except Exception:
         del found["filters"]  # it cannot be imported here: better no filters than no call
