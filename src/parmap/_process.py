@@ -117,11 +117,14 @@ class Server:
 
     def share(self, names: set[str]) -> None:
         """Have modules of the standard library imported before workers are forked that will need them."""
+        new = names - self._shared
+        if new and not self.gone:
+            _launch.undisturbed(lambda: self._share(new))  # no half a frame
+
+    def _share(self, names: set[str]) -> None:
         with self._lock:
-            new = names - self._shared
-            if new and not self.gone:
-                self._shared |= new
-                self._tell(_wire.SHARE, sorted(new))
+            self._shared |= names
+            self._tell(_wire.SHARE, sorted(names))
 
     def signal(self, child: Forked, signal: int) -> None:
         """Have the server signal a worker: it alone knows that the pid still is that worker's."""
