@@ -206,13 +206,18 @@ class Drive:
     def run(self) -> None:
         """Do all of it."""
         try:
-            self.hurry()
-            while self.verdict is None:
-                self.advance()
+            self._go_on()
             self.close(abrupt=False)
         except BaseException:
             self.close(abrupt=True)
             raise
+
+    def _go_on(self) -> None:
+        # By itself: what Ctrl-C raises as a loop begins its next turn passes by the handlers around it in
+        # the same function, where CPython 3.12 and 3.13 have compiled that.
+        self.hurry()
+        while self.verdict is None:
+            self.advance()
 
     def abandon(self, *, abrupt: bool) -> None:
         """Give up a call that may be running: its input or its progress may be what ends it."""

@@ -62,14 +62,17 @@ class Flow:
             finally:
                 self._asking = 0
 
+    def _fill(self, drive: Drive) -> None:  # by itself: see `Drive.run`
+        while not self.closing and not self.refill(drive):
+            drive.advance()
+
     def _proceed(self) -> None:
         """Run until something is ready; at the end, raise what the call ends with."""
         drive = self.running()
         if drive is None:
             raise StopIteration
         try:
-            while not self.closing and not self.refill(drive):
-                drive.advance()
+            self._fill(drive)
         except BaseException:
             self.end(abrupt=True)
             raise
@@ -142,6 +145,13 @@ def _refusal() -> Iterator[Any]:
     yield
 
 
+async def _fill(flow: Flow, drive: Drive) -> None:  # by itself: see `Drive.run`
+    from . import _async
+
+    while not flow.closing and not flow.refill(drive):
+        await _async.advance(drive)
+
+
 class ParallelIterator(chain[T_co]):
     """What `parallel_imap` returns: an iterator, and an asynchronous one.
 
@@ -193,15 +203,12 @@ class ParallelIterator(chain[T_co]):
         ready: Iterator[T_co] = flow.ready
         for result in ready:
             return result
-        from . import _async
-
         drive = flow.running()
         if drive is None:
             raise StopAsyncIteration
         flow.awaiting = True
         try:
-            while not flow.closing and not flow.refill(drive):
-                await _async.advance(drive)
+            await _fill(flow, drive)
         except BaseException:
             flow.end(abrupt=True)
             raise

@@ -299,13 +299,16 @@ class ProcessDrive(Drive):
         finally:
             self.spent.received += link.channel.received - before
 
+    def _take_in_all(self, worker: int, heard: list[News]) -> None:  # by itself: see `Drive.run`
+        for news in heard:
+            if news.kind in HEARD:
+                HEARD[news.kind](self, worker, news)
+
     def take_in(self, worker: int, hear: Callable[[], list[News]]) -> None:
         """Deal with what a worker says, or with its end."""
         link = self._links[worker]
         try:
-            for news in hear():
-                if news.kind in HEARD:
-                    HEARD[news.kind](self, worker, news)
+            self._take_in_all(worker, hear())
         except Closed:
             self._lost(worker)
         except WireError:

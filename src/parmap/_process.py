@@ -144,25 +144,31 @@ class Server:
     def listen(self, child: Forked, seconds: float) -> bool:
         """Take in news of ended workers until there is some of this one."""
         until = time.monotonic() + (min(seconds, SOON) if self._missed else seconds)
-        poller = select.poll()
         with self._lock:
-            while child.token in self._children and not self.gone:
-                # As long as it imports what the user wants, it has no workers, and may never have.
-                left = 0.0 if self._imports else until - time.monotonic()
-                poller.register(self._channel.fileno(), select.POLLIN)
-                if not poller.poll(max(0, left * 1000)):
-                    return False
-                try:
-                    for frame in self._channel.receive():
-                        self._take_in(frame)
-                except Exception:
-                    self.gone = True  # it has ended, or says what cannot be understood
-                    if self._imports:
-                        self._exitcode = _reap(self.pid, NEWS)[1]
-                except BaseException:
-                    self._missed = True
-                    raise
+            self._listen(child, until)
         return child.token not in self._children
+
+    def _listen(self, child: Forked, until: float) -> None:  # by itself: see `Drive.run`
+        poller = select.poll()
+        while child.token in self._children and not self.gone:
+            # As long as it imports what the user wants, it has no workers, and may never have.
+            left = 0.0 if self._imports else until - time.monotonic()
+            poller.register(self._channel.fileno(), select.POLLIN)
+            if not poller.poll(max(0, left * 1000)):
+                return
+            try:
+                self._take_in_all()
+            except Exception:
+                self.gone = True  # it has ended, or says what cannot be understood
+                if self._imports:
+                    self._exitcode = _reap(self.pid, NEWS)[1]
+            except BaseException:
+                self._missed = True
+                raise
+
+    def _take_in_all(self) -> None:
+        for frame in self._channel.receive():
+            self._take_in(frame)
 
     def trouble(self) -> WorkerStartError | None:
         """Why it has ended, if that is a module that was to be preloaded."""

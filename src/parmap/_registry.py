@@ -43,7 +43,8 @@ class Registry:
 
     def forget(self, stock: Stock) -> None:
         with self._lock:
-            self._stocks = [other for other in self._stocks if other is not stock]
+            if stock in self._stocks:
+                self._stocks.remove(stock)
 
     def server(self, held: tuple[int, tuple[str, ...]]) -> _process.Server:
         """The clean server that has imported these modules, of this generation."""

@@ -22,10 +22,12 @@ from ._wire import OUTPUT, WireError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Any, Protocol
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any, Protocol, TypeVar
 
     from ._link import News
+
+    T = TypeVar("T")
 
     class Tenant(Protocol):
         """Who leases workers, and can be told that one has become free."""
@@ -206,7 +208,7 @@ class Stock:
         """
         self.generation = generation
         with self._lock:
-            old = [link for link in self._idle if link.generation != generation]
+            old = _of_others(self._idle, generation)
             for link in old:
                 self._ending[link] = None
                 self._idle.pop(link, None)
@@ -297,10 +299,10 @@ class Stock:
     def leave(self, tenant: Tenant) -> list[Link]:
         """Forget that a tenant waits; answer what it still holds."""
         with self._lock:
-            self._waiting = [other for other in self._waiting if other is not tenant]
-            for number in [n for n, other in self._starting.items() if other is tenant]:
+            self._waiting = _all_but(tenant, self._waiting)
+            for number in _owned_by(tenant, self._starting):
                 del self._starting[number]
-            return [link for link, owner in self._leased.items() if owner is tenant]
+            return _owned_by(tenant, self._leased)
 
     # --- starting ---------------------------------------------------------------------------------
 
@@ -461,6 +463,23 @@ def _is_stuck(holder: Tenant, tenant: Tenant) -> bool:
 
 def _number(link: Link) -> int:
     return link.number
+
+
+# By themselves: see `Drive.run`.
+
+
+def _of_others(links: Iterable[Link], generation: int) -> list[Link]:
+    """Those of another generation."""
+    return [link for link in links if link.generation != generation]
+
+
+def _all_but(tenant: Tenant, tenants: Iterable[Tenant]) -> list[Tenant]:
+    return [other for other in tenants if other is not tenant]
+
+
+def _owned_by(tenant: Tenant, owners: Mapping[T, Tenant]) -> list[T]:
+    """What has this owner."""
+    return [owned for owned, owner in owners.items() if owner is tenant]
 
 
 def _is_live(link: Link) -> bool:
