@@ -77,14 +77,14 @@ def abandon() -> None:
 _OURS = f"{__package__}."  # reloading these is nobody's business but ours
 
 #: The standard library's directory, in which packages are installed in most layouts.
-_LIBRARY = os.path.dirname(os.__file__) + os.sep
+LIBRARY = os.path.dirname(os.__file__) + os.sep
 
 
 def _is_installed(origin: object) -> bool:
     """Whether a module comes from where nobody edits it; or from no file at all."""
     return not isinstance(origin, str) or (
         origin in ("built-in", "frozen")
-        or origin.startswith(_LIBRARY)
+        or origin.startswith(LIBRARY)
         or f"{os.sep}site-packages{os.sep}" in origin
         or f"{os.sep}dist-packages{os.sep}" in origin
     )

@@ -12,9 +12,10 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from types import BuiltinFunctionType, FunctionType, MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 
 from ._byvalue import names_in
+from ._modules import LIBRARY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ _PARTS = {"logging": {"re", "string", "traceback", "weakref"}}
 #: Modules that are looked through at most for one: each takes some twenty microseconds.
 _MOST = 32
 
-_ModuleType = type(sys)
 _module_of_class: Any = type.__dict__["__module__"]  # which no metaclass can have replaced
 
 #: What is not looked through: workers never import `__main__`.
@@ -69,7 +69,7 @@ def _used_by(module: str) -> frozenset[str]:
                 found.add(name if name in HARMLESS else above)
             elif above in _PARTS:
                 found |= _PARTS[above]
-            elif above not in _NOT_SEEN and type(seen) is _ModuleType and len(to_see) < _MOST:
+            elif above not in _NOT_SEEN and type(seen) is ModuleType and len(to_see) < _MOST:
                 held = list(_held(seen).values())
                 for other in dict.fromkeys(map(_module_name, held)):  # in the order of the imports
                     if other not in to_see:
@@ -110,7 +110,7 @@ def _held(module: Any) -> dict[str, Any]:
 def _module_name(value: Any) -> str:
     """The module that a value is, or comes from; nothing of the user's is run to find out."""
     name: Any = None
-    if type(value) is _ModuleType:
+    if type(value) is ModuleType:
         name = _held(value).get("__name__")
     elif issubclass(type(value), type):
         try:
@@ -127,28 +127,23 @@ def _is_original() -> bool:
 
     Otherwise a module of his may come in place of one that a harmless module imports.
     """
-    place = _library()
     names = sys.stdlib_module_names.intersection(list(sys.modules)) - _REPLACED
-    return all(_is_of(place, sys.modules.get(name)) for name in names)
+    return all(_is_of_library(sys.modules.get(name)) for name in names)
 
 
 #: Other libraries replace this one, in good faith.
 _REPLACED = {"distutils"}
 
 
-def _is_of(place: str, module: Any) -> bool:
-    if type(module) is not _ModuleType:
+def _is_of_library(module: Any) -> bool:
+    if type(module) is not ModuleType:
         return False
     origin = getattr(_held(module).get("__spec__"), "origin", "")
-    return origin in ("built-in", "frozen") or (isinstance(origin, str) and _is_in(place, origin))
+    return origin in ("built-in", "frozen") or (isinstance(origin, str) and _is_in_library(origin))
 
 
-def _is_in(place: str, path: str) -> bool:
-    return path.startswith(place) and "-packages" not in path
-
-
-def _library() -> str:
-    return os.path.dirname(os.__file__) + os.sep
+def _is_in_library(path: str) -> bool:
+    return path.startswith(LIBRARY) and "-packages" not in path
 
 
 # --- in the clean server --------------------------------------------------------------------------
@@ -156,9 +151,8 @@ def _library() -> str:
 
 def share(names: Iterable[str]) -> None:
     """Import modules, as far as they can be, from nowhere but the standard library."""
-    place = _library()
     usual = sys.path[:]
-    sys.path[:] = [entry for entry in usual if _is_in(place, entry + os.sep)]
+    sys.path[:] = [entry for entry in usual if _is_in_library(entry + os.sep)]
     for name in names:
         if name in HARMLESS:
             try:
