@@ -13,7 +13,7 @@ import warnings
 from _pickle import loads
 
 from ._environ import as_kept, change, variables
-from ._filters import here
+from ._filters import Filters, here
 from ._imports import when_imported
 
 TYPE_CHECKING = False
@@ -209,7 +209,7 @@ def enforce() -> None:
 
 def _set_filters() -> None:
     warnings.resetwarnings()
-    warnings.filters[:] = _wanted["filters"]  # type: ignore[index]  # a list, whatever its stub says
+    warnings.filters = Filters(_wanted["filters"], _caller.get("filters", []))
 
 
 def _find_categories() -> None:

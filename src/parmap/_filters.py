@@ -10,65 +10,46 @@ from __future__ import annotations
 import copyreg
 import sys
 
+from ._nesting import within_an_import
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_MESSAGE, _CATEGORY = 1, 2  # places in a filter, whose first is the action
+    _List = list[Any]
+else:
+    _List = list  # `Any` is in a module that takes long to import
+
+_CATEGORY = 2  # the place in a filter
 
 _ModuleType = type(sys)
 
 
 def named(filters: list[Any]) -> list[Any]:
-    """Filters to be sent, with the names of categories in place of those that need not be imported."""
-    return [
-        _with_category(one, _name(one[_CATEGORY], filters[:place], filters[place + 1 :]))
-        for place, one in enumerate(filters)
-    ]
+    """Filters to be sent, with the names of categories in place of those that need not be imported.
+
+    A category is imported where warnings may be errors: an import may warn, and did so here before they
+    were.
+    """
+    strict = any(one[0] == "error" and _is_general(one[_CATEGORY]) for one in filters)
+    return [_with_category(one, _name(one[_CATEGORY], strict=strict)) for one in filters]
+
+
+def _is_general(category: Any) -> bool:
+    return getattr(category, "__module__", "builtins") == "builtins"
 
 
 def _with_category(one: Any, category: Any) -> Any:
     return (*one[:_CATEGORY], category, *one[_CATEGORY + 1 :])
 
 
-def _name(category: Any, before: list[Any], after: list[Any]) -> Any:
-    """The name of a category, unless it matters when it is imported.
-
-    With its import its library sets filters, before all others. So there must be none before it but that
-    library's, and no second one for the same warnings, which may be the user's. And an import may warn,
-    which must be no error.
-    """
+def _name(category: Any, *, strict: bool) -> Any:
     if type(category) is _Absent:
         return category.names
-    if not isinstance(category, type) or category.__module__ == "builtins":
+    if strict or not isinstance(category, type) or category.__module__ in ("builtins", "__main__"):
         return category
     names = category.__module__, category.__qualname__
-    package = category.__module__.partition(".")[0]
-    errors = [one for one in after if one[0] == "error"]
-    if (
-        _find(names) is not category
-        or not all(_is_by(package, one) for one in before + errors)
-        or any(_overlap(category, one) for one in before + after if one[_MESSAGE] is None)
-    ):
-        return category
-    return names
-
-
-def _overlap(category: type, one: Any) -> bool:
-    """Whether a filter's category may match the same warnings, and is no built-in one."""
-    other = one[_CATEGORY]
-    if not isinstance(other, type) or other.__module__ == "builtins" or type(other) is _Absent:
-        return False
-    return issubclass(category, other) or issubclass(other, category)
-
-
-def _is_by(package: str, one: Any) -> bool:
-    """Whether a filter concerns that package only, as far as can be seen."""
-    category, message = one[_CATEGORY], one[_MESSAGE]
-    module = category.names[0] if type(category) is _Absent else getattr(category, "__module__", "")
-    return module.partition(".")[0] == package or (
-        message is not None and getattr(message, "pattern", message).startswith(package)
-    )
+    return names if _find(names) is category else category
 
 
 # --- in the worker --------------------------------------------------------------------------------
@@ -85,6 +66,47 @@ class _Absent(type):
 
 
 _absent: dict[tuple[str, str], _Absent] = {}  # by name: what was put in place of them
+
+
+class Filters(_List):
+    """The list of warning filters, in which an import puts none before what the caller has set since.
+
+    What sets filters for its own warnings puts them before all others as it is imported. If the caller
+    has a filter like that, or another for the same category, he has imported it before.
+    """
+
+    __slots__ = ("_callers",)
+
+    def __init__(self, filters: list[Any], callers: list[Any]) -> None:
+        super().__init__(filters)
+        self._callers = callers
+
+    def __getitem__(self, place: Any) -> Any:
+        """The same kind of list if it is a slice, as `catch_warnings` takes it."""
+        found = super().__getitem__(place)
+        return Filters(found, self._callers) if type(place) is slice else found
+
+    def remove(self, one: Any) -> None:
+        """`warnings` does this with its like before it puts a filter first."""
+        if not self._is_settled(one):
+            super().remove(one)
+
+    def insert(self, place: Any, one: Any) -> None:
+        """`warnings` does this to put a filter first."""
+        if not self._is_settled(one):
+            super().insert(place, one)
+
+    def append(self, one: Any) -> None:
+        """`warnings` does this to put a filter last, if it does not see it."""
+        if not self._is_settled(one):
+            super().append(one)
+
+    def _is_settled(self, one: Any) -> bool:
+        return within_an_import() and any(
+            theirs == one
+            or (theirs[_CATEGORY] is one[_CATEGORY] and not _is_general(one[_CATEGORY]))
+            for theirs in here(self._callers)
+        )
 
 
 def here(filters: list[Any]) -> list[Any]:

@@ -35,7 +35,7 @@ def lineage() -> tuple[str, ...]:
         RuntimeError: It would be made again, and so on.
     """
     inherited = of_thread.get(_thread.get_ident(), ancestors)
-    if not _within_an_import():
+    if not within_an_import():
         return inherited
     importing = {name for name, module in list(sys.modules.items()) if _is_being_imported(module)}
     again = sorted(importing.intersection(inherited))
@@ -48,7 +48,8 @@ def lineage() -> tuple[str, ...]:
     return (*inherited, *sorted(importing))
 
 
-def _within_an_import() -> bool:
+def within_an_import() -> bool:
+    """Whether this thread is importing a module, on behalf of what runs here."""
     if _imports is not None and not _imports:
         return False  # nobody is: a stack may be deep
     frame: FrameType | None = sys._getframe(1)

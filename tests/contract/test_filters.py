@@ -22,6 +22,16 @@ LIBRARY = {
         warnings.filterwarnings("ignore", message="the library's own")
         warnings.simplefilter("always", Noise)
         """,
+    "busy": """
+        import warnings
+        class Noise(UserWarning): pass
+        class Louder(Noise): pass
+        class Other(Warning): pass
+        warnings.filterwarnings("ignore", message="the text tells nothing of whose it is")
+        warnings.simplefilter("always", Noise)
+        warnings.simplefilter("default", Louder, append=True)
+        warnings.simplefilter("always", Other)
+        """,
     "quiet": """
         class Noise(UserWarning): pass
         """,
@@ -154,6 +164,66 @@ def test_where_warnings_are_errors_an_import_may_warn(run):
                 warnings.filters.insert(0, warnings.filters.pop())
                 warnings.simplefilter("ignore", deprecated.Noise)
                 assert run_in_process(func, 1) == "ignored"
+        """)
+
+
+@pytest.mark.parametrize(
+    "since",
+    [
+        "",
+        "warnings.filterwarnings('ignore')",
+        "warnings.simplefilter('ignore', DeprecationWarning)",
+        "warnings.filterwarnings('ignore', message='loud')",
+        "warnings.simplefilter('error', busy.Noise)",
+        "warnings.simplefilter('once', busy.Louder)",
+    ],
+)
+def test_an_import_in_an_item_moves_no_filter(run, since):
+    """Nor does it make items run one by one, as what an item changes does."""
+    run(f"""
+        import busy
+        {since}
+        def func(x):
+            before = "busy" in sys.modules
+            import busy
+            kinds = busy.Noise, busy.Louder, busy.Other
+            return before, listed(), [outcome(kind) for kind in kinds]
+        def inside(x):
+            with warnings.catch_warnings():
+                return func(x)
+        expected = func(1)[1:]
+        for work in func, inside:
+            assert run_in_process(work, 1) == (False, *expected)
+            with Pool(1) as pool:
+                first, *others = parallel_map(work, range(100), executor=pool)
+            assert first == (False, *expected)
+            assert others == [(True, *expected)] * 99
+        """)
+
+
+def test_what_the_caller_has_not_imported_may_put_its_filters_first(run):
+    run("""
+        warnings.filterwarnings("ignore")
+        def func(x):
+            import busy
+            return outcome(busy.Noise), len(warnings.filters)
+        with Pool(1) as pool:
+            assert parallel_map(func, [1], executor=pool) == [("shown", len(warnings.filters) + 4)]
+            assert parallel_map(func, [1], executor=pool) == [("ignored", len(warnings.filters))]
+        """)
+
+
+def test_what_a_function_sets_itself_comes_first(run):
+    run("""
+        def func(x):
+            warnings.simplefilter("ignore", DeprecationWarning)
+            first = warnings.filters[0]
+            warnings.simplefilter("always", C.Noise)
+            return first[2].__name__, warnings.filters[0][0], len(warnings.filters)
+        expected = "DeprecationWarning", "always", len(warnings.filters)
+        for at in range(2):
+            assert parallel_map(func, [1, 2], max_workers=1) == [expected] * 2
+            assert run_in_process(func, 1) == expected
         """)
 
 
