@@ -12,9 +12,11 @@ import copyreg
 import marshal
 import sys
 from _operator import is_
-from _pickle import Pickler, Unpickler, loads
+from _pickle import Pickler, Unpickler
 from io import BytesIO
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
+
+from . import _globals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,8 +43,14 @@ class NotSimple(Exception):
     """Not for this module."""
 
 
-def dumps(obj: object, buffer_callback: Callable[[Any], object] | None) -> bytes:
+def dumps(
+    obj: object,
+    buffer_callback: Callable[[Any], object] | None = None,
+    buffers: list[Any] | None = None,
+) -> bytes:
     """Pickle `obj`, with the functions in it by value where they cannot be imported.
+
+    `buffer_callback` puts large buffers into `buffers`.
 
     Raises:
         NotSimple: It holds something that only cloudpickle can carry, or nothing can.
@@ -52,13 +60,12 @@ def dumps(obj: object, buffer_callback: Callable[[Any], object] | None) -> bytes
         known, data = _newest.get(id(traits[0]), ((), b""))
         if len(known) == len(traits) and all(map(is_, known, traits)):
             return data
-    file = BytesIO()
-    pickler = _Pickler(file, 5, buffer_callback=buffer_callback)
     try:
-        pickler.dump(obj)
+        data = _globals.write(
+            obj, SimplePickler, buffer_callback, [] if buffers is None else buffers
+        )
     except RAISED as error:
         raise NotSimple from error
-    data = file.getvalue()
     if len(data) > _LARGEST or b"__main__" in data:
         raise NotSimple
     if traits is not None:
@@ -188,17 +195,21 @@ def _is_free(value: Any) -> bool:
     return value.__self__ is None or type(value.__self__) is ModuleType
 
 
-class _Pickler(Pickler):
+class SimplePickler(Pickler):
+    """Carries what is simple, and raises `NotSimple` or any other error where something is not."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._spaces: dict[int, Any] = {}  # see `reduce_function`
+        self.globals = _globals.Globals()
 
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
         if kind is FunctionType:
             if importable(obj):
                 return NotImplemented
-            return reduce_function(obj, names_in(obj.__code__), self._spaces)
+            return reduce_function(obj, names_in(obj.__code__), self.globals)
+        if isinstance(obj, _globals.Piece):
+            return obj.reduce(self)
         if kind is ModuleType:
             name = obj.__name__
             if name == "__main__" or sys.modules.get(name) is not obj:
@@ -211,14 +222,14 @@ class _Pickler(Pickler):
         return NotImplemented
 
 
-def reduce_function(func: FunctionType, names: set[str], spaces: dict[int, Any]) -> Any:
+def reduce_function(func: FunctionType, names: set[str], known: _globals.Globals) -> Any:
     """A function's code and what it refers to by `names`, for a pickler's `reducer_override`.
 
-    Functions of one module share one namespace; `spaces` keeps it between the functions of one pickle.
+    Functions of one module share one namespace, also between the functions of one pickle.
     """
-    space, _ = spaces.setdefault(id(func.__globals__), ({}, func.__globals__))
+    space, _ = known.spaces.setdefault(id(func.__globals__), ({}, func.__globals__))
     found = {name: func.__globals__[name] for name in names if name in func.__globals__}
-    found |= _submodules(found, names)
+    found |= _submodules(found, names_in(func.__code__))
     is_main = func.__module__ == "__main__"
     annotate, annotations = annotations_of(func)
     bare = (
@@ -230,7 +241,7 @@ def reduce_function(func: FunctionType, names: set[str], spaces: dict[int, Any])
         None if is_main else space,
     )
     state = (
-        found,
+        known.to_send(found) if is_main else found,
         [_content(cell) for cell in func.__closure__ or ()],
         func.__defaults__,
         func.__kwdefaults__,
@@ -311,21 +322,11 @@ def _import(name: str) -> ModuleType:
     return sys.modules[name]
 
 
-_main: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
-_received: dict[str, bytes] = {}  # what the caller's globals were when they last arrived
-
-#: The globals that come with what `Loaded` is loading: name, pickle (None: nothing tells), value.
-_arriving: list[tuple[str, bytes | None, Any]] | None = None
-_changes = 0  # how often a global of the caller's was set to what it was not
-
-
 def _make(
     code: bytes, name: str, qualname: str, module: Any, cells: int, space: dict[str, Any] | None
 ) -> FunctionType:
     if space is None:
-        # What stands for the caller's `__main__` here. It outlives a call, so that what an initializer
-        # has set is there for the functions of later calls, as in a forked process.
-        space, module = _main, "__main__"
+        space, module = _globals.main, "__main__"
     else:
         space.setdefault("__name__", module)
         space.setdefault("__builtins__", __builtins__)
@@ -338,12 +339,8 @@ def _make(
 
 def _set_state(func: FunctionType, state: Any) -> None:
     found, cells, defaults, kwdefaults, attributes, annotate, annotations, doc = state
-    if func.__globals__ is _main:
-        for name, value in found.items():
-            data = _pickled(value)
-            if _arriving is not None:
-                _arriving.append((name, data, value))
-            _set_global(name, data, value)
+    if func.__globals__ is _globals.main:
+        _globals.arrive(found)
     else:
         func.__globals__.update(found)
     for cell, content in zip(func.__closure__ or (), cells, strict=True):
@@ -357,61 +354,3 @@ def _set_state(func: FunctionType, state: Any) -> None:
     else:
         func.__annotate__ = annotate  # type: ignore[attr-defined]  # in no stub yet
     func.__doc__ = doc
-
-
-def _set_global(name: str, data: bytes | None, value: object) -> None:
-    """Let a global of the caller's be as it is there, unless it is what it was when it last arrived.
-
-    Then what has become of it here since is kept.
-    """
-    global _changes  # noqa: PLW0603 -- of the one `__main__` that there is here
-    if name not in _main or (
-        _main[name] is not value if data is None else _received.get(name) != data
-    ):
-        _changes += 1
-        _main[name] = value
-    if data is None:
-        _received.pop(name, None)
-    else:
-        _received[name] = data
-
-
-def _pickled(value: object) -> bytes | None:
-    """What tells a value from a later one; None if nothing does, and it is taken as new."""
-    if isinstance(value, (FunctionType, type, ModuleType)):
-        return None
-    try:
-        return dumps(value, None)
-    except NotSimple:
-        return None
-
-
-class Loaded:
-    """What was loaded here, and the globals that came with it.
-
-    When the caller uses it again, they are there what they were then, or he would have sent it anew. Here
-    another function may have brought others since.
-    """
-
-    __slots__ = ("_changes", "_globals", "_value")
-
-    def __init__(self, load: Callable[[], Any]) -> None:
-        global _arriving  # noqa: PLW0603 -- as above
-        self._globals: list[tuple[str, bytes | None, Any]] = []
-        _arriving = self._globals
-        try:
-            self._value = load()
-        finally:
-            _arriving = None
-        self._changes = _changes
-
-    def get(self) -> Any:
-        """It, with its globals as they came."""
-        if self._changes != _changes:
-            for name, data, value in self._globals:
-                if data is None:
-                    _set_global(name, None, value)
-                elif _received.get(name) != data:
-                    _set_global(name, data, loads(data))
-            self._changes = _changes
-        return self._value

@@ -14,7 +14,7 @@ from types import CodeType, FunctionType
 
 import cloudpickle
 
-from . import _byvalue
+from . import _byvalue, _globals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,17 +23,20 @@ if TYPE_CHECKING:
 
 
 def dumps(
-    obj: object, buffer_callback: Callable[[Any], object] | None, *, home: bool = False
+    obj: object,
+    buffer_callback: Callable[[Any], object] | None = None,
+    buffers: list[Any] | None = None,
+    *,
+    home: bool = False,
 ) -> bytes:
     """Pickle `obj`, with what is defined in `__main__`, locally or in a lambda by value.
 
-    `home` says that it goes back to the caller, whose own classes then go by name.
+    `buffer_callback` puts large buffers into `buffers`. `home` says that it goes back to the caller, whose
+    own classes then go by name.
     """
-    with BytesIO() as file:
-        pickler = _Pickler(file, 5, buffer_callback=buffer_callback)
-        pickler.home = home
-        pickler.dump(obj)
-        return file.getvalue()
+    make = _HomePickler if home else _Pickler
+    kept: list[Any] = [] if buffers is None else buffers
+    return _globals.write(obj, make, buffer_callback, kept, simpler=_byvalue.SimplePickler)
 
 
 _inside: Any = sys.modules["cloudpickle.cloudpickle"]
@@ -70,24 +73,24 @@ class _Pickler(cloudpickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, type) and obj.__module__ != "builtins":
             return self._reduce_class(obj)
-        if belongs_to_processes(obj):
-            # Most refuse by themselves; a connection would arrive as the number of a descriptor.
-            msg = "it can be handed over only while a process is being started"
-            raise TypeError(msg)
-        if type(obj) is TextIOWrapper and obj not in (sys.stdout, sys.stderr):
-            msg = "cannot pickle '_io.TextIOWrapper' object"  # cloudpickle would carry a copy of the text
-            raise TypeError(msg)
+        if isinstance(obj, _globals.Piece):
+            return obj.reduce(self)
+        _check_can_travel(obj)
         if type(obj) is _CACHED and not _byvalue.importable(obj):
             return self._reduce_cached(obj)
         if type(obj) is functools.cached_property:  # before Python 3.12 it holds a lock
             return _cached_property, (obj.func, obj.attrname, obj.__doc__)
         if type(obj) is FunctionType and not _byvalue.importable(obj):
-            if obj.__code__ is _DISPATCHER_CODE:
-                registry = dict(obj.registry)  # type: ignore[attr-defined]
-                return _dispatcher, (registry.pop(object), registry)
-            if obj.__module__ == "__main__" or _is_annotated_in_vain(obj):
-                return _byvalue.reduce_function(obj, names(obj.__code__), self._spaces)
+            return self._reduce_function(obj)
         return super().reducer_override(obj)
+
+    def _reduce_function(self, func: FunctionType) -> Any:
+        if func.__code__ is _DISPATCHER_CODE:
+            registry = dict(func.registry)  # type: ignore[attr-defined]
+            return _dispatcher, (registry.pop(object), registry)
+        if func.__module__ == "__main__" or _is_annotated_in_vain(func):
+            return _byvalue.reduce_function(func, names(func.__code__), self.globals)
+        return super().reducer_override(func)
 
     def _reduce_cached(self, cached: Any) -> Any:
         """A function with its cache, which stays behind: each worker fills its own, once.
@@ -120,8 +123,26 @@ class _Pickler(cloudpickle.Pickler):
         return _with_slots(cls, reduced)
 
     @functools.cached_property
-    def _spaces(self) -> dict[int, Any]:
-        return {}
+    def globals(self) -> _globals.Globals:
+        """See `_globals.write`."""
+        return _globals.Globals()
+
+
+class _HomePickler(_Pickler):
+    home = True
+
+
+def _check_can_travel(obj: object) -> None:
+    """Raise TypeError for what would arrive as something else."""
+    if belongs_to_processes(obj):
+        # Most refuse by themselves; a connection would arrive as the number of a descriptor.
+        msg = "it can be handed over only while a process is being started"
+        raise TypeError(msg)
+    if type(obj) is TextIOWrapper and obj not in (sys.stdout, sys.stderr):
+        msg = (
+            "cannot pickle '_io.TextIOWrapper' object"  # cloudpickle would carry a copy of the text
+        )
+        raise TypeError(msg)
 
 
 def names(code: CodeType) -> set[str]:
@@ -129,7 +150,7 @@ def names(code: CodeType) -> set[str]:
     found = {
         instruction.argval
         for instruction in dis.get_instructions(code)
-        if "GLOBAL" in instruction.opname
+        if "GLOBAL" in instruction.opname or instruction.opname == "LOAD_NAME"  # in a class's body
     }
     for constant in code.co_consts:
         if isinstance(constant, CodeType):

@@ -133,7 +133,7 @@ def _pack_by_value(
     obj: object, callback: Any, buffers: list[Any], *, home: bool, what: str
 ) -> bytes:
     try:
-        data = _byvalue.dumps(obj, callback)
+        data = _byvalue.dumps(obj, callback, buffers)
     except _byvalue.NotSimple:
         pass
     else:
@@ -143,7 +143,7 @@ def _pack_by_value(
     from . import _cloud
 
     try:
-        return _cloud.dumps(obj, callback, home=home)
+        return _cloud.dumps(obj, callback, buffers, home=home)
     except _byvalue.RAISED as error:
         from . import _culprit
 

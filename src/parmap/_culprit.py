@@ -110,7 +110,7 @@ def _find(obj: object) -> tuple[str, object]:
 
 def _travels(obj: object) -> bool:
     try:
-        _cloud.dumps(obj, None)
+        _cloud.dumps(obj)
     except RAISED:
         return False
     return True

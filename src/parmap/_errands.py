@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import _byvalue, _codec
+from . import _byvalue, _codec, _globals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 #: Functions of submitted tasks that are kept.
 _KNOWN = 16
 
-_known: dict[bytes, _byvalue.Loaded] = {}  # by their pickles, newest last
+_known: dict[bytes, _globals.Loaded] = {}  # by their pickles, newest last
 
 
 def apply_task(
@@ -23,7 +23,7 @@ def apply_task(
         return function(*arguments, **keywords)
     loaded = _known.pop(function, None)
     if loaded is None:
-        loaded = _byvalue.Loaded(lambda: _codec.unpack([memoryview(function)]))
+        loaded = _globals.Loaded(lambda: _codec.unpack([memoryview(function)]))
         _byvalue.make_room(_known, _KNOWN)
     _known[function] = loaded
     return loaded.get()(*arguments, **keywords)

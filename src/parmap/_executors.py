@@ -10,7 +10,7 @@ import sys
 import time
 from _queue import Empty, SimpleQueue
 
-from . import _byvalue, _codec, _failure
+from . import _byvalue, _codec, _failure, _globals
 from ._codec import SCALARS, Packed
 from ._cpus import available_cpus
 from ._drive import Drive
@@ -76,7 +76,7 @@ def _tidy(error: BaseException) -> BaseException:
     return error.with_traceback(None if traceback is None else traceback.tb_next)
 
 
-_functions: dict[bytes, _byvalue.Loaded] = {}  # in a foreign worker: the newest few, by key
+_functions: dict[bytes, _globals.Loaded] = {}  # in a foreign worker: the newest few, by key
 _FUNCTIONS = 4
 
 
@@ -92,7 +92,7 @@ def run_there(
     if key not in _functions:
         _byvalue.make_room(_functions, _FUNCTIONS)
         parts_of_it = [memoryview(part) for part in function]
-        _functions[key] = _byvalue.Loaded(lambda: _codec.unpack(parts_of_it))
+        _functions[key] = _globals.Loaded(lambda: _codec.unpack(parts_of_it))
     func = _functions[key].get()
     values = _codec.unbundle(parcels, [memoryview(part) for part in parts])
     results: list[Any] = []

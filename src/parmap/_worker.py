@@ -17,10 +17,10 @@ import time
 from . import (
     _ambience,
     _area,
-    _byvalue,
     _cell,
     _codec,
     _failure,
+    _globals,
     _identity,
     _lifeline,
     _memory,
@@ -105,7 +105,7 @@ class Worker:
         self._pid = os.getpid()
         self._results = Results(self._send)
         self._runner = Runner(cell, self._results)
-        self._functions: dict[int, _byvalue.Loaded] = {}  # by number
+        self._functions: dict[int, _globals.Loaded] = {}  # by number
         self._own: dict[str, str] = {}
         self._idle_timeout: float | None = None
         self._memory_limit: int | None = None
@@ -239,7 +239,7 @@ class Worker:
                 _ambience.adopt(_surroundings(ambience), self._own)
             if function:
                 self._functions[number] = _codec.uncollected(
-                    lambda: _byvalue.Loaded(lambda: _codec.unpack(function))
+                    lambda: _globals.Loaded(lambda: _codec.unpack(function))
                 )
                 self._premises.keep()  # a module that was imported for it may have set a handler
                 _ambience.after_imports()

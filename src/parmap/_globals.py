@@ -1,0 +1,278 @@
+"""The globals of the caller's program that functions sent by value use, and what stands for it in a worker.
+
+What an initializer has set in a worker is there for the functions of later calls, as in a forked process.
+So a global that the caller has not changed since it last arrived stays what has become of it here; and
+whatever else of an arriving function refers to the same object (a default, a closure, a class) then has to
+refer to what stayed. Therefore such a global's value stands at the head of the pickle, together with its
+pickle alone, by which it is known again; and the memo of the pickler, by which it writes an object once and
+then refers to it, is told that what stayed, or the new value, is that object.
+"""
+
+from __future__ import annotations
+
+from _pickle import dumps
+from io import BytesIO
+from types import FunctionType, ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+#: Values that nobody can tell from equal ones.
+PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
+
+#: Bytes of a global's pickle up to which it is compared: a larger one is taken as new.
+COMPARED = 1 << 16
+
+# --- in the caller --------------------------------------------------------------------------------
+
+
+class Globals:
+    """What the functions of one pickle refer to."""
+
+    def __init__(self) -> None:
+        # By namespace: what stands for it, for functions of modules that are not the program itself.
+        self.spaces: dict[int, Any] = {}
+        self.held: dict[str, Any] = {}  # the program's globals that something else may refer to
+        self.ahead: dict[str, Any] = {}  # those of them that stand at the head
+
+    def to_send(self, found: dict[str, Any]) -> dict[str, Any]:
+        """What a function of the program's has to bring along of the globals that it uses."""
+        for name, value in found.items():
+            if type(value) not in PLAIN and not isinstance(value, (FunctionType, type, ModuleType)):
+                self.held[name] = value
+        ahead = self.ahead
+        return {
+            name: value
+            for name, value in found.items()
+            if name not in ahead or ahead[name] is not value
+        }
+
+
+class Piece:
+    """A part of a pickle that is put there by us."""
+
+    def reduce(self, pickler: Any) -> Any:
+        """As a pickler's `reducer_override`."""
+        raise NotImplementedError
+
+
+class _Held(Piece):
+    def __init__(self, names: list[str], alone: bytes, value: Any) -> None:
+        self.names, self.alone, self.value = names, alone, value
+
+    def reduce(self, pickler: Any) -> Any:  # noqa: ARG002 -- as the other
+        return _hold, (self.names, self.alone, self.value)
+
+
+class _Whole(Piece):
+    def __init__(self, held: list[_Held], obj: object) -> None:
+        self.held, self.obj = held, obj
+
+    def reduce(self, pickler: Any) -> Any:  # noqa: ARG002 -- as the other
+        parts = [part for one in self.held for part in (one, _Written(one))]
+        return _last, (*parts, self.obj)
+
+
+class _Written(Piece):
+    """Where the pickler comes to this, what is held has been written, and is referred to from here on."""
+
+    def __init__(self, held: _Held) -> None:
+        self.held = held
+
+    def reduce(self, pickler: Any) -> Any:
+        memo = pickler.memo.copy()
+        place, _ = memo[id(self.held)]
+        memo[id(self.held.value)] = place, self.held.value
+        pickler.memo = memo
+        return _last, (None,)
+
+
+#: The newest pickles that begin with globals, by those of the same that do not: to make these takes less.
+_newest: dict[bytes, bytes] = {}
+_NEWEST = 64
+
+
+class _TooLarge(Exception):
+    pass
+
+
+class _Short:
+    """A file for what is compared."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def write(self, data: Any) -> None:
+        self.data += data
+        if len(self.data) > COMPARED:
+            raise _TooLarge
+
+
+def _refuse_large(buffer: Any) -> bool:
+    if buffer.raw().nbytes > COMPARED:
+        raise _TooLarge
+    return True
+
+
+def write(
+    obj: object,
+    make: Callable[..., Any],
+    callback: Any,
+    buffers: list[Any],
+    *,
+    simpler: Callable[..., Any] | None = None,
+) -> bytes:
+    """Pickle `obj` by a pickler that `make` makes for a file, with a `globals`.
+
+    `callback` puts large buffers into `buffers`, or is None. A `simpler` pickler is tried first where a
+    pickle is only compared, so that it is the same whichever way the function goes.
+    """
+    file = BytesIO()
+    pickler = make(file, 5, buffer_callback=callback)
+    pickler.dump(obj)
+    data = file.getvalue()
+    known = None if buffers else _newest.get(data)
+    if known is not None or not pickler.globals.held:
+        return known or data
+    held = _held(pickler.globals.held, simpler or make, make)
+    if not held:
+        return data
+    buffers.clear()
+    file = BytesIO()
+    pickler = make(file, 5, buffer_callback=callback)
+    pickler.globals.ahead = {name: one.value for one in held for name in one.names}
+    # What is in another is the shorter one, and has to be known before it.
+    pickler.dump(_Whole(sorted(held, key=lambda one: (len(one.alone), one.names)), obj))
+    whole = file.getvalue()
+    if not buffers and len(data) <= COMPARED:
+        if len(_newest) >= _NEWEST:
+            _newest.clear()
+        _newest[data] = whole
+    return whole
+
+
+def _held(found: dict[str, Any], *makers: Callable[..., Any]) -> list[_Held]:
+    named: dict[int, list[str]] = {}
+    for name, value in found.items():
+        named.setdefault(id(value), []).append(name)
+    return [
+        _Held(names, alone, found[names[0]])
+        for names in named.values()
+        if (alone := _alone(found[names[0]], makers))
+    ]
+
+
+def _alone(value: object, makers: Sequence[Callable[..., Any]]) -> bytes:
+    """The pickle of a value alone, if that is short."""
+    for make in makers:
+        file = _Short()
+        try:
+            make(file, 5, buffer_callback=_refuse_large).dump(value)
+        except _TooLarge:
+            return b""
+        except Exception:  # noqa: S110
+            pass  # it is not simple, or cannot be pickled by itself
+        else:
+            return file.data
+    return b""
+
+
+# --- in the worker --------------------------------------------------------------------------------
+
+#: What stands for the caller's `__main__` here.
+main: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
+
+_received: dict[
+    str, Any
+] = {}  # what tells the caller's globals from later ones, as they last arrived
+
+#: The globals that come with what `Loaded` is loading: name, what tells it from others, value.
+_arriving: list[tuple[str, Any, Any]] | None = None
+_changes = 0  # how often a global of the caller's was set to what it was not
+
+
+def _last(*parts: Any) -> Any:
+    return parts[-1]
+
+
+def _hold(names: list[str], alone: bytes, value: Any) -> Any:
+    """The value of globals: what has become of it here, if it is what it was in the caller."""
+    for name in names:
+        if name in main and _received.get(name) == alone and not _has_arrived(main[name]):
+            value = main[name]
+            break
+    for name in names:
+        _settle(name, alone, value)
+        if _arriving is not None:
+            _arriving.append((name, alone, value))
+    return value
+
+
+def _has_arrived(value: Any) -> bool:
+    """Whether this is the value of another global already, which is not the same one in the caller."""
+    return any(value is other for _, _, other in _arriving or ())
+
+
+def arrive(found: dict[str, Any]) -> None:
+    """Let globals of the caller's be as they are there.
+
+    Where one is what it was before, which only plain values can tell here, what has become of it stays.
+    """
+    for name, value in found.items():
+        told = _short(value)
+        if _arriving is not None:
+            _arriving.append((name, told, value))
+        if name not in main or told is None or _received.get(name) != told:
+            _settle(name, told, value)
+
+
+def _short(value: Any) -> bytes | None:
+    """The pickle of a plain value that is not large."""
+    if type(value) not in PLAIN or (type(value) in (str, bytes) and len(value) > COMPARED):
+        return None
+    return dumps(value, 5)
+
+
+def _settle(name: str, told: Any, value: Any) -> None:
+    global _changes  # noqa: PLW0603 -- of the one program that there is here
+    if name not in main or main[name] is not value:
+        _changes += 1
+        main[name] = value
+    _received[name] = told
+
+
+class Loaded:
+    """What was loaded here, and the globals that came with it.
+
+    When the caller uses it again, they are there what they were then, or he would have sent it anew. Here
+    another function may have brought others since: then it is loaded once more.
+    """
+
+    __slots__ = ("_changes", "_globals", "_load", "_value")
+
+    def __init__(self, load: Callable[[], Any]) -> None:
+        self._load_by(load)
+        self._load = load if self._globals else None  # which keeps the pickle
+
+    def _load_by(self, load: Callable[[], Any]) -> None:
+        global _arriving  # noqa: PLW0603 -- as above
+        self._globals: list[tuple[str, Any, Any]] = []
+        _arriving = self._globals
+        try:
+            self._value = load()
+        finally:
+            _arriving = None
+        self._changes = _changes
+
+    def get(self) -> Any:
+        """It, with its globals as they came."""
+        if self._changes != _changes:
+            if self._load is not None and any(
+                _received.get(name) != told or main.get(name) is not value
+                for name, told, value in self._globals
+            ):
+                self._load_by(self._load)
+            self._changes = _changes
+        return self._value

@@ -1,0 +1,186 @@
+"""Globals of the program: one object stays one object, and what an initializer has set stays set."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+HEAD = """
+    from parmap import Pool, parallel_map, run_in_process
+
+    class C: pass  # a function that mentions it goes the way of cloudpickle
+
+    def check(func, items=(1, 2), executor="process"):
+        assert parallel_map(func, items, executor=executor) == list(map(func, items))
+    """
+
+
+@pytest.fixture(params=["None", "C"], ids=["by value", "by cloudpickle"])
+def run(program, request):
+    """Runs a program whose functions mention ANY, which is something that chooses how they travel."""
+
+    def run(source):
+        source = textwrap.dedent(source).replace("ANY", request.param)
+        program.run(textwrap.dedent(HEAD) + source)
+
+    return run
+
+
+def test_a_default_is_the_global_in_every_function(run):
+    run("""
+        MISSING = object()
+        def first(x, default=MISSING): return default is MISSING, ANY and 1
+        def second(x, *, default=MISSING): return default is MISSING, first(x), ANY and 1
+        def close(inner):
+            return lambda x: (inner is MISSING, [MISSING] == [inner], ANY and 1)
+        for func in first, second, first, close(MISSING), second:
+            check(func)
+        """)
+
+
+def test_a_default_is_the_global_when_another_global_changes(run):
+    run("""
+        MISSING, factor = object(), 0
+        def func(x, default=MISSING): return default is MISSING, factor, ANY and 1
+        for factor in 1, 2, 1:
+            check(func)
+        """)
+
+
+def test_a_class_attribute_is_the_global(run):
+    run("""
+        MISSING = object()
+        class D:
+            missing = MISSING
+            def method(self, x): return self.missing is MISSING, ANY and 1
+        def func(x): return D.missing is MISSING, ANY and 1
+        for one in func, D().method, func, lambda x: MISSING is D.missing:
+            check(one)
+        """)
+
+
+def test_two_names_of_one_object(run):
+    run("""
+        A = [1]
+        def use(x): return A, ANY and 1
+        check(use)
+        B, inside = A, [A]
+        def same(x): return A is B, inside[0] is A, ANY and 1
+        def only(x): return A is B, ANY and 1
+        check(same)
+        check(only)
+        B = [1]
+        check(only)
+        B = inside = A
+        check(same)
+        check(only)
+        """)
+
+
+def test_what_is_the_same_for_another_object_is_another(run):
+    run("""
+        A, B = [1], [1]
+        def apart(x):
+            A.append(x)
+            result = len(A), len(B), A is B, ANY and 1
+            A.pop()
+            return result
+        check(apart)
+        B = A
+        check(apart)
+        B = [1]
+        check(apart)
+        """)
+
+
+def test_what_refers_to_itself_and_to_its_function(run):
+    run("""
+        table = {}
+        def call(x, table=table): return table["call"] is call, table["table"] is table, ANY and 1
+        table.update(call=call, table=table)
+        for n in range(2):
+            check(call)
+            table[n] = n
+        """)
+
+
+@pytest.mark.parametrize(
+    "value", ["None", "{}", "Namespace()", "Own()", "[C]", "0.0"], ids=str.lower
+)
+def test_what_an_initializer_has_done_to_it_stays(run, value):
+    run(f"""
+        from types import SimpleNamespace as Namespace
+        class Own:
+            def opened(self): return self.connection
+        thing, other = {value}, 0
+        def init():
+            global thing
+            if isinstance(thing, dict): thing["connection"] = "open"
+            elif isinstance(thing, list): thing.append("open")
+            elif hasattr(thing, "__dict__"): thing.connection = "open"
+            else: thing = "open"
+        def func(x, known=thing):
+            held = thing if isinstance(thing, str) else getattr(thing, "connection", None)
+            return held or thing[-1 if isinstance(thing, list) else "connection"], known is thing, other
+        def beside(x): return func(x), ANY and 1
+        is_one = thing is not None and thing != 0.0
+        with Pool(2, initializer=init) as pool:
+            for other in range(3):
+                expected = "open", is_one, other
+                assert parallel_map(func, range(4), executor=pool) == [expected] * 4
+                assert parallel_map(beside, [1], executor=pool) == [(expected, ANY and 1)]
+            thing = -0.0
+            assert repr(parallel_map(lambda x: thing, [1], executor=pool)) == "[-0.0]"
+        """)
+
+
+def test_a_changed_global_is_the_callers(run):
+    run("""
+        state = {"n": 0}
+        def read(x, known=state): return state["n"], known is state, ANY and 1
+        def change(x): state["n"] = 99; return x
+        for n in 1, 2, 1:
+            state["n"] = n
+            check(read)
+            assert parallel_map(change, [1, 2]) == [1, 2]
+        state = {"n": 5}
+        check(read)
+        """)
+
+
+def test_a_large_global_is_one_copy(program, np):
+    program.run("""
+        import numpy as np
+        from parmap import parallel_map
+
+        array = np.ones(1 << 24)
+        def peak(x):
+            with open("/proc/self/status") as lines:
+                held = dict(line.split(":", 1) for line in lines)
+            return int(held["VmHWM"].split()[0]) >> 10, int(array[x])
+        for size, one in parallel_map(peak, range(4), max_workers=2):
+            assert one == 1
+            assert size < 128 + 100, f"{size} MB"
+        """)
+
+
+def test_names_in_a_class_body_within_a_function(run):
+    run("""
+        import math
+        def func(x):
+            class Inner:
+                value = math.floor(2.5)
+                kind = ANY
+            return Inner.value
+        check(func)
+        """)
+
+
+def test_submodules_that_an_expression_names(run):
+    run("""
+        import xml.dom.minidom
+        def tag(x):
+            return xml.dom.minidom.parseString(x).documentElement.tagName, ANY and 1
+        check(tag, ["<a/>"])
+        """)
