@@ -17,6 +17,7 @@ from io import BytesIO
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 
 from . import _globals
+from ._globals import PROGRAM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ _NAME_MARK = b"parmap:main"
 
 #: Where objects live that `pickle` would carry as if a descriptor were the same in another process.
 CONNECTIONS = "multiprocessing.connection"
+
+_NOT_BY_NAME = PROGRAM | {CONNECTIONS}
+_NAMES = [name.encode() for name in PROGRAM]
 
 #: A function that brings along more than this takes the accurate way: `co_names` holds attribute names
 #: too, so that a large global may have come along by its name alone.
@@ -66,7 +70,7 @@ def dumps(
         )
     except RAISED as error:
         raise NotSimple from error
-    if len(data) > _LARGEST or b"__main__" in data:
+    if len(data) > _LARGEST or any(name in data for name in _NAMES):
         raise NotSimple
     if traits is not None:
         make_room(_newest, _NEWEST)
@@ -96,7 +100,7 @@ class _NamesMain(Exception):
 
 class _Reader(Unpickler):
     def find_class(self, module: str, name: str) -> Any:  # noqa: ARG002 -- of pickle
-        if module in ("__main__", CONNECTIONS):
+        if module in _NOT_BY_NAME:
             raise _NamesMain
         return _Anything
 
@@ -212,12 +216,12 @@ class SimplePickler(Pickler):
             return obj.reduce(self)
         if kind is ModuleType:
             name = obj.__name__
-            if name == "__main__" or sys.modules.get(name) is not obj:
+            if name in PROGRAM or sys.modules.get(name) is not obj:
                 raise NotSimple
             return _import, (name,)
-        if kind is CellType or (isinstance(obj, type) and obj.__module__ == "__main__"):
+        if kind is CellType or (isinstance(obj, type) and obj.__module__ in PROGRAM):
             raise NotSimple
-        if kind.__module__ in ("__main__", CONNECTIONS):
+        if kind.__module__ in _NOT_BY_NAME:
             raise NotSimple
         return NotImplemented
 
@@ -230,7 +234,7 @@ def reduce_function(func: FunctionType, names: set[str], known: _globals.Globals
     space, _ = known.spaces.setdefault(id(func.__globals__), ({}, func.__globals__))
     found = {name: func.__globals__[name] for name in names if name in func.__globals__}
     found |= _submodules(found, names_in(func.__code__))
-    is_main = func.__module__ == "__main__"
+    is_main = func.__module__ in PROGRAM
     annotate, annotations = annotations_of(func)
     bare = (
         marshal.dumps(func.__code__),
@@ -281,7 +285,7 @@ def _content(cell: CellType) -> tuple[Any, ...]:
 def importable(obj: Any) -> bool:
     """Whether a function or its like is found by its name, in a module that a worker can import."""
     found: Any = sys.modules.get(obj.__module__)
-    if found is None or obj.__module__ == "__main__":
+    if found is None or obj.__module__ in PROGRAM:
         return False
     for name in obj.__qualname__.split("."):
         found = getattr(found, name, None)

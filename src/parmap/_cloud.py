@@ -14,7 +14,7 @@ from types import CodeType, FunctionType
 
 import cloudpickle
 
-from . import _byvalue, _globals
+from . import _byvalue, _globals, _named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ def dumps(
     kept: list[Any] = [] if buffers is None else buffers
     return _globals.write(obj, make, buffer_callback, kept, simpler=_byvalue.SimplePickler)
 
+
+if "__mp_main__" in sys.modules:  # it takes it for a module that can be imported
+    cloudpickle.register_pickle_by_value(sys.modules["__mp_main__"])
 
 _inside: Any = sys.modules["cloudpickle.cloudpickle"]
 # Not public; without them, classes travel as cloudpickle has it, definition and all.
@@ -82,13 +85,14 @@ class _Pickler(cloudpickle.Pickler):
             return _cached_property, (obj.func, obj.attrname, obj.__doc__)
         if type(obj) is FunctionType and not _byvalue.importable(obj):
             return self._reduce_function(obj)
-        return super().reducer_override(obj)
+        reduced = _named.reduce(obj)
+        return super().reducer_override(obj) if reduced is None else reduced
 
     def _reduce_function(self, func: FunctionType) -> Any:
         if func.__code__ is _DISPATCHER_CODE:
             registry = dict(func.registry)  # type: ignore[attr-defined]
             return _dispatcher, (registry.pop(object), registry)
-        if func.__module__ == "__main__" or _is_annotated_in_vain(func):
+        if func.__module__ in _globals.PROGRAM or _is_annotated_in_vain(func):
             return _byvalue.reduce_function(func, names(func.__code__), self.globals)
         return super().reducer_override(func)
 

@@ -41,6 +41,7 @@ FORMATS = {int: "q", float: "d"}
 #: How pickles of this protocol begin what they say of a module's object: what `_pack_by_value` has to
 #: carry, or refuse.
 _OF_MAIN = b"\x8c\x08__main__"
+_OF_ITS_OTHER_NAME = b"\x8c\x0b__mp_main__"
 _OF_CONNECTIONS = _byvalue.CONNECTIONS.encode()
 
 
@@ -126,7 +127,11 @@ def pack(
 
 
 def _mentions_main(data: bytes) -> bool:
-    return _OF_MAIN in data or (_byvalue.CONNECTIONS in sys.modules and _OF_CONNECTIONS in data)
+    return (
+        _OF_MAIN in data
+        or (_byvalue.CONNECTIONS in sys.modules and _OF_CONNECTIONS in data)
+        or ("__mp_main__" in sys.modules and _OF_ITS_OTHER_NAME in data)
+    )
 
 
 def _pack_by_value(

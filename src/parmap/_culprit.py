@@ -7,6 +7,7 @@ import types
 
 from . import _cloud
 from ._byvalue import RAISED
+from ._globals import PROGRAM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _parts_of_instance(obj: object) -> Iterator[tuple[str, object]]:
     for key, value in getattr(obj, "__dict__", {}).items():
         place = "the function" if key == "__wrapped__" else f"attribute `{key}`"
         yield f"{place} of {cls.__name__}", value
-    if cls.__module__ == "__main__":
+    if cls.__module__ in PROGRAM:
         yield f"the class {cls.__name__}", cls
 
 

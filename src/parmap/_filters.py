@@ -10,6 +10,7 @@ from __future__ import annotations
 import copyreg
 import sys
 
+from ._globals import PROGRAM
 from ._nesting import within_an_import
 
 TYPE_CHECKING = False
@@ -23,6 +24,7 @@ else:
 _CATEGORY = 2  # the place in a filter
 
 _ModuleType = type(sys)
+_NOT_NAMED = PROGRAM | {"builtins"}
 
 
 def named(filters: list[Any]) -> list[Any]:
@@ -46,7 +48,7 @@ def _with_category(one: Any, category: Any) -> Any:
 def _name(category: Any, *, strict: bool) -> Any:
     if type(category) is _Absent:
         return category.names
-    if strict or not isinstance(category, type) or category.__module__ in ("builtins", "__main__"):
+    if strict or not isinstance(category, type) or category.__module__ in _NOT_NAMED:
         return category
     names = category.__module__, category.__qualname__
     return names if _find(names) is category else category

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+#: What the module of a program is called; the second in a child that `multiprocessing` did not fork.
+PROGRAM = frozenset({"__main__", "__mp_main__"})
+
 #: Values that nobody can tell from equal ones.
 PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
 

@@ -15,6 +15,7 @@ import warnings
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 
 from ._byvalue import names_in
+from ._globals import PROGRAM
 from ._modules import LIBRARY
 
 TYPE_CHECKING = False
@@ -41,7 +42,7 @@ _MOST = 32
 _module_of_class: Any = type.__dict__["__module__"]  # which no metaclass can have replaced
 
 #: What is not looked through: workers never import `__main__`.
-_NOT_SEEN = sys.stdlib_module_names | {"", "__main__"}
+_NOT_SEEN = sys.stdlib_module_names | PROGRAM | {""}
 
 #: What was found for each module; what it has got since then is not worth another look.
 _found: dict[str, frozenset[str]] = {}
@@ -95,7 +96,7 @@ def _mentioned(func: FunctionType) -> list[Any]:
     for one in to_see:
         values = [one.__globals__.get(name) for name in names_in(one.__code__)]
         found += values
-        if one.__module__ == "__main__":
+        if one.__module__ in PROGRAM:
             to_see += [
                 value for value in values if type(value) is FunctionType and value not in to_see
             ]

@@ -104,3 +104,29 @@ def test_the_same_as_text(program):
     (program.folder / "beside.py").write_text("from __future__ import annotations\n" + BESIDE)
     source = UNDEFINED.replace('["Nothing"]', "[func.__annotations__]")
     assert program.run("from __future__ import annotations\n" + source) == ""
+
+
+@deferred
+@pytest.mark.parametrize("before", ["", "lock = threading.Lock()"], ids=["", "beside a lock"])
+def test_a_dataclass_that_annotates_itself(program, before):
+    """Its fields hold references that could be evaluated with all of the program's globals."""
+    program.run(f"""
+        import threading
+        from dataclasses import dataclass, fields
+        from parmap import parallel_map
+        {before}
+        large = bytes(1 << 22)
+        @dataclass
+        class Node:
+            value: int
+            next: Node | None = None
+            others: list[Later] = ()
+            other: Undefined = None
+        @dataclass
+        class Later:
+            node: Node
+        assert parallel_map(lambda node: node.value, [Node(1, Node(2))]) == [1]
+        assert parallel_map(lambda x: Node(x), [1]) == [Node(1)]
+        assert parallel_map(lambda x: len(fields(x)), [Later(Node(1))]) == [1]
+        assert parallel_map(lambda x: fields(x)[3].type.__forward_arg__, [Node(1)]) == ["Undefined"]
+        """)
