@@ -17,3 +17,6 @@ def dumps(
     protocol: int | None = None,
     buffer_callback: Callable[[pickle.PickleBuffer], object] | None = None,
 ) -> bytes: ...
+def register_pickle_by_value(module: object) -> None: ...
+
+cloudpickle: Any  # the module in it, which is not public

@@ -6,6 +6,7 @@ Imported only when it is needed.
 from __future__ import annotations
 
 import dis
+import enum
 import functools
 import sys
 import weakref
@@ -14,7 +15,7 @@ from types import CodeType, FunctionType
 
 import cloudpickle
 
-from . import _byvalue, _globals, _named
+from . import _byvalue, _classes, _globals, _named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,34 +37,18 @@ def dumps(
     """
     make = _HomePickler if home else _Pickler
     kept: list[Any] = [] if buffers is None else buffers
-    return _globals.write(obj, make, buffer_callback, kept, simpler=_byvalue.SimplePickler)
+    return _globals.write(obj, make, buffer_callback, kept, _ALONE)
 
 
 if "__mp_main__" in sys.modules:  # it takes it for a module that can be imported
     cloudpickle.register_pickle_by_value(sys.modules["__mp_main__"])
 
-_inside: Any = sys.modules["cloudpickle.cloudpickle"]
-# Not public; without them, classes travel as cloudpickle has it, definition and all.
-_numbers: Any = getattr(_inside, "_DYNAMIC_CLASS_TRACKER_BY_CLASS", {})
-_classes: Any = getattr(_inside, "_DYNAMIC_CLASS_TRACKER_BY_ID", {})
 _numbered_here: set[Any] = set()
 
 
 def _class_of(number: Any) -> type:
-    cls: type = _classes[number]
+    cls: type = _classes.by_number[number]
     return cls
-
-
-def _with_slots(cls: type, reduced: Any) -> Any:
-    """Cloudpickle forgets `__slots__`, so that instances get a dictionary, which those here have not."""
-    slots = cls.__dict__.get("__slots__")
-    if not slots or not isinstance(reduced, tuple):
-        return reduced  # empty ones, as a NamedTuple has, make no difference to what is pickled
-    make, arguments, *rest = reduced
-    if getattr(make, "__name__", "") != "_make_skeleton_class" or "__slots__" in arguments[3]:
-        return reduced
-    given = {**arguments[3], "__slots__": slots}
-    return make, (*arguments[:3], given, *arguments[4:]), *rest
 
 
 _CACHED = type(functools.lru_cache(lambda: None))
@@ -72,6 +57,7 @@ _CACHED = type(functools.lru_cache(lambda: None))
 class _Pickler(cloudpickle.Pickler):
     home = False
     _keyed = True
+    _tells = True  # classes bring along what tells whether they have changed
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, type) and obj.__module__ != "builtins":
@@ -85,7 +71,8 @@ class _Pickler(cloudpickle.Pickler):
             return _cached_property, (obj.func, obj.attrname, obj.__doc__)
         if type(obj) is FunctionType and not _byvalue.importable(obj):
             return self._reduce_function(obj)
-        reduced = _named.reduce(obj)
+        is_member = isinstance(obj, enum.Enum)
+        reduced = _classes.reduce_member(obj) if is_member else _named.reduce(obj)
         return super().reducer_override(obj) if reduced is None else reduced
 
     def _reduce_function(self, func: FunctionType) -> Any:
@@ -118,13 +105,16 @@ class _Pickler(cloudpickle.Pickler):
         cloudpickle numbers a class by which it knows it again; one that had a number before it was
         first pickled here has come from the caller.
         """
-        number = _numbers.get(cls)
+        number = _classes.numbers.get(cls)
         if self.home and number is not None and number not in _numbered_here:
             return _class_of, (number,)
         reduced = super().reducer_override(cls)
         if number is None:
-            _numbered_here.add(_numbers.get(cls))
-        return _with_slots(cls, reduced)
+            _numbered_here.add(_classes.numbers.get(cls))
+        return _classes.reduce(cls, reduced, self._tell)
+
+    def _tell(self, value: object) -> bytes:
+        return _globals.alone(value, _ALONE) if self._tells else b""
 
     @functools.cached_property
     def globals(self) -> _globals.Globals:
@@ -134,6 +124,16 @@ class _Pickler(cloudpickle.Pickler):
 
 class _HomePickler(_Pickler):
     home = True
+    _tells = False  # a class that the caller has never seen is set once
+
+
+class _AlonePickler(_Pickler):
+    _tells = False  # what a class holds may mention the class
+
+
+#: For pickles that are only compared: the simpler one first, so that they are the same whichever way the
+#: function goes.
+_ALONE = (_byvalue.SimplePickler, _AlonePickler)
 
 
 def _check_can_travel(obj: object) -> None:

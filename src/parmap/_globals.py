@@ -124,13 +124,12 @@ def write(
     make: Callable[..., Any],
     callback: Any,
     buffers: list[Any],
-    *,
-    simpler: Callable[..., Any] | None = None,
+    comparing: Sequence[Callable[..., Any]] = (),
 ) -> bytes:
     """Pickle `obj` by a pickler that `make` makes for a file, with a `globals`.
 
-    `callback` puts large buffers into `buffers`, or is None. A `simpler` pickler is tried first where a
-    pickle is only compared, so that it is the same whichever way the function goes.
+    `callback` puts large buffers into `buffers`, or is None. `comparing` make the picklers, of which the
+    first that can is used, for pickles that are only compared.
     """
     file = BytesIO()
     pickler = make(file, 5, buffer_callback=callback)
@@ -139,7 +138,7 @@ def write(
     known = None if buffers else _newest.get(data)
     if known is not None or not pickler.globals.held:
         return known or data
-    held = _held(pickler.globals.held, simpler or make, make)
+    held = _held(pickler.globals.held, comparing or [make])
     if not held:
         return data
     buffers.clear()
@@ -156,18 +155,18 @@ def write(
     return whole
 
 
-def _held(found: dict[str, Any], *makers: Callable[..., Any]) -> list[_Held]:
+def _held(found: dict[str, Any], makers: Sequence[Callable[..., Any]]) -> list[_Held]:
     named: dict[int, list[str]] = {}
     for name, value in found.items():
         named.setdefault(id(value), []).append(name)
     return [
-        _Held(names, alone, found[names[0]])
+        _Held(names, alone_, found[names[0]])
         for names in named.values()
-        if (alone := _alone(found[names[0]], makers))
+        if (alone_ := alone(found[names[0]], makers))
     ]
 
 
-def _alone(value: object, makers: Sequence[Callable[..., Any]]) -> bytes:
+def alone(value: object, makers: Sequence[Callable[..., Any]]) -> bytes:
     """The pickle of a value alone, if that is short."""
     for make in makers:
         file = _Short()

@@ -35,7 +35,8 @@ def reduce(obj: Any) -> Any:
         return _named, (_known(obj, name), _of, (obj.__module__, make, *arguments(obj)), None)
     if kind.__name__ == "ForwardRef" and kind.__module__ == "annotationlib":
         return _forward_reference(obj)
-    if kind.__module__ not in PROGRAM or kind.__reduce__ is object.__reduce__:
+    own: Any = kind.__reduce__
+    if kind.__module__ not in PROGRAM or own is object.__reduce__:
         return None
     reduced = obj.__reduce_ex__(5)
     if not isinstance(reduced, str):

@@ -1,0 +1,167 @@
+"""Classes of the program on their way to workers: by cloudpickle, and what it does not carry, or not quietly.
+
+cloudpickle sends a class as an empty one and what is to be set in it. Here it is made without a word to the
+program's own metaclasses and `__init_subclass__`, which have seen it in the caller and left in it what they
+have to say. What is known here already is set again only where it has changed in the caller: what an
+initializer or an item has set in a class stays, as with globals. And the members of an `Enum` get what their
+own `__init__` or `__new__` has set.
+"""
+
+from __future__ import annotations
+
+import enum
+import types
+import weakref
+from contextlib import contextmanager
+
+import cloudpickle
+
+from ._globals import PROGRAM
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from typing import Any
+
+# Not public; without them, classes travel as cloudpickle has it.
+_inside: Any = cloudpickle.cloudpickle
+_remember: Any = getattr(_inside, "_lookup_class_or_track", None)
+#: Classes by the numbers by which they are known again, and the numbers.
+by_number: Any = getattr(_inside, "_DYNAMIC_CLASS_TRACKER_BY_ID", {})
+numbers: Any = getattr(_inside, "_DYNAMIC_CLASS_TRACKER_BY_CLASS", {})
+
+#: What a class holds of its code, which only its program changes.
+_CODE = (types.FunctionType, classmethod, staticmethod, property, type, types.MemberDescriptorType)
+
+# --- in the caller --------------------------------------------------------------------------------
+
+
+def reduce(cls: type, reduced: Any, tell: Callable[[object], bytes]) -> Any:
+    """How a class travels, given how cloudpickle would have it.
+
+    `tell` answers what tells a value from others.
+    """
+    if type(reduced) is not tuple or len(reduced) != 6:  # noqa: PLR2004 -- with a setter of its own
+        return reduced
+    parts: Any = reduced
+    make, arguments, (attributes, slots), _, _, setter = parts
+    members = None
+    if isinstance(cls, enum.EnumMeta):
+        members = _members(cls)
+        arguments = tuple(map(_with_functions, arguments))
+    elif _remember is not None and make is getattr(_inside, "_make_skeleton_class", None):
+        make, arguments = _make, _with_slots(cls, arguments)
+    told = {
+        name: b"" if isinstance(value, _CODE) or name.startswith("__") else tell(value)
+        for name, value in attributes.items()
+    }
+    return make, arguments, (told, attributes, slots, setter, members), None, None, _set_state
+
+
+def _with_slots(cls: type, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Cloudpickle forgets `__slots__`, so that instances get a dictionary, which those here have not."""
+    slots = cls.__dict__.get("__slots__")
+    if not slots:  # empty ones, as a NamedTuple has, make no difference to what is pickled
+        return arguments
+    given = {"__slots__": slots, **arguments[3]}
+    return (*arguments[:3], given, *arguments[4:])
+
+
+def _with_functions(argument: Any) -> Any:
+    """A function is a member of an enum only if it is said to be."""
+    if type(argument) is not dict:
+        return argument
+    members: dict[str, Any] = argument
+    return {
+        name: enum.member(value) if hasattr(value, "__get__") else value
+        for name, value in members.items()
+    }
+
+
+def _members(cls: Any) -> list[tuple[str, str, dict[str, Any]]]:
+    """The names of an enum's members, aliases among them, and what is in these."""
+    return [
+        (
+            name,
+            member.name,
+            {key: value for key, value in member.__dict__.items() if key not in _OF_ENUM},
+        )
+        for name, member in cls.__members__.items()
+    ]
+
+
+def reduce_member(member: enum.Enum) -> Any:
+    """A member of an enum by its name, as a pickler's `reducer_override` says it: its value may be code."""
+    kind: Any = type(member)
+    if kind.__reduce_ex__ is not enum.Enum.__reduce_ex__ or kind.__module__ not in PROGRAM:
+        return None
+    found = kind._member_map_.get(member._name_) is member
+    return (getattr, (kind, member._name_)) if found else None
+
+
+_OF_ENUM = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_"})
+
+# --- in the worker --------------------------------------------------------------------------------
+
+#: What was set in a class when it last arrived: by name, what tells the value from others.
+_received: weakref.WeakKeyDictionary[type, dict[str, bytes]] = weakref.WeakKeyDictionary()
+
+
+def _make(
+    metaclass: Any, name: str, bases: Any, namespace: dict[str, Any], number: Any, *_: Any
+) -> Any:
+    if number in by_number:
+        return by_number[number]
+    with _silenced(bases):
+        if metaclass.__module__ in PROGRAM:
+            usual = next(one for one in metaclass.__mro__ if one.__module__ not in PROGRAM)
+            made = usual.__new__(metaclass, name, bases, dict(namespace))
+        else:
+            made = types.new_class(
+                name, bases, {"metaclass": metaclass}, lambda space: space.update(namespace)
+            )
+    return _remember(number, made)
+
+
+@contextmanager
+def _silenced(bases: Any) -> Generator[None]:
+    """Without the `__init_subclass__` of the program's own classes."""
+    owners = {
+        owner: vars(owner)["__init_subclass__"]
+        for base in bases
+        for owner in getattr(base, "__mro__", ())
+        if owner.__module__ in PROGRAM and "__init_subclass__" in vars(owner)
+    }
+    for owner in owners:
+        type.__setattr__(owner, "__init_subclass__", classmethod(_say_nothing))
+    try:
+        yield
+    finally:
+        for owner, said in owners.items():
+            type.__setattr__(owner, "__init_subclass__", said)
+
+
+def _say_nothing(_cls: type, /, **_: object) -> None:
+    pass
+
+
+def _set_state(cls: Any, state: Any) -> None:
+    told, attributes, slots, setter, members = state
+    received = _received.get(cls, {})
+    own = vars(cls)
+    changed = {
+        name: value
+        for name, value in attributes.items()
+        if not told[name] or name not in own or received.get(name) != told[name]
+    }
+    setter(cls, (changed, slots))
+    for name in received.keys() - told.keys():
+        if name in own:
+            delattr(cls, name)
+    _received[cls] = told
+    for name, its_name, held in members or ():
+        member = cls._member_map_[its_name]
+        member.__dict__.update(held)
+        if name not in cls._member_map_:
+            cls._member_map_[name] = member
+            type.__setattr__(cls, name, member)

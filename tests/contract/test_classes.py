@@ -1,0 +1,200 @@
+"""Classes of the program are in workers what they are in the program, and stay what they became there."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+HEAD = """
+    import abc, enum
+    from parmap import Pool, parallel_map, run_in_process
+
+    def check(func, items):
+        expected = list(map(func, items))
+        with Pool(1) as pool:
+            for _ in range(2):
+                assert parallel_map(func, items, executor=pool) == expected
+    """
+
+
+@pytest.fixture
+def run(program):
+    """Runs a program that defines classes."""
+    return lambda source: program.run(textwrap.dedent(HEAD) + textwrap.dedent(source))
+
+
+ENUMS = {
+    "init": """
+        class E(enum.Enum):
+            A = 1, 2
+            B = 3, 4
+            def __init__(self, mass, radius): self.extra = mass * radius
+        """,
+    "new": """
+        class E(enum.Enum):
+            A = 1, 2
+            B = 3, 4
+            def __new__(cls, one, other):
+                made = object.__new__(cls)
+                made._value_, made.extra = 10 * one + other, other
+                return made
+        """,
+    "str": """
+        class E(str, enum.Enum):
+            A = "a", "the first"
+            B = "b", "the second"
+            def __new__(cls, value, label):
+                made = str.__new__(cls, value)
+                made._value_, made.extra = value, label
+                return made
+        """,
+    "functions": """
+        class E(enum.Enum):
+            A = enum.member(lambda: 1)
+            B = enum.member(len)
+            @property
+            def extra(self): return self.value.__name__
+        """,
+    "aliases": """
+        class E(enum.Enum):
+            A = 1
+            B = 2
+            C = 1
+            @property
+            def extra(self): return E.C is E.A, E["C"].name, list(E.__members__)
+        """,
+    "flags": """
+        class E(enum.Flag):
+            A = enum.auto()
+            B = enum.auto()
+            @property
+            def extra(self): return (E.A | E.B) ^ self
+        """,
+    "refers": """
+        class E(enum.Enum):
+            A = 1
+            B = 2
+            def __init__(self, number): self.others = {}
+            @property
+            def extra(self): return self.others
+        E.A.others["next"] = E.B
+        E.B.others["next"] = E.A
+        """,
+}
+
+
+@pytest.mark.parametrize("kind", ENUMS)
+def test_members_of_an_enum(run, kind):
+    run(
+        textwrap.dedent(ENUMS[kind])
+        + textwrap.dedent("""
+        check(lambda one: (one.name, one.extra, E(one.value) is one), list(E))
+        check(lambda x: [one.extra for one in E], [1])
+        with Pool(1) as pool:
+            assert all(x is y for x, y in zip(parallel_map(lambda x: x, list(E)), E))
+        """)
+    )
+
+
+def test_subclasses_are_made_without_a_word(run):
+    run("""
+        class Plugin:
+            known = {}
+            def __init_subclass__(cls, /, name):
+                if name in Plugin.known: raise TypeError("twice")
+                if not hasattr(cls, "go"): raise TypeError("it cannot go")
+                Plugin.known[name] = cls
+        class A(Plugin, name="a"):
+            def go(self): return "A"
+        class B(A, name="b"):
+            def go(self): return super().go() + "B"
+        check(lambda name: (Plugin.known[name]().go(), list(Plugin.known)), ["a", "b"])
+        check(lambda x: (x.go(), type(x) is Plugin.known["b"]), [B(), B()])
+        def more(x):
+            class C(A, name=f"c{x}"): pass
+            return sorted(Plugin.known)
+        assert run_in_process(more, 1) == ["a", "b", "c1"]
+        """)
+
+
+@pytest.mark.parametrize("base", ["type", "abc.ABCMeta"])
+def test_metaclasses_are_not_asked_again(run, base):
+    run(f"""
+        class Meta({base}):
+            made = []
+            def __new__(meta, name, bases, space, *, table=None):
+                if bases and table is None: raise TypeError("no table")
+                meta.made.append(name)
+                return super().__new__(meta, name, bases, space)
+            def __init__(cls, name, bases, space, *, table=None):
+                super().__init__(name, bases, space)
+                cls.fields = [key for key in space if key[0] != "_"]
+                cls.table = table
+        class Model(metaclass=Meta): pass
+        class User(Model, table="users"):
+            name = "x"
+        check(lambda x: (x.fields, x.table, type(x).name, Meta.made, type(type(x)) is Meta), [User()])
+        """)
+
+
+@pytest.mark.parametrize("value", ["None", "{}", "[1]", "Other()"])
+def test_what_an_initializer_has_set_in_a_class_stays(run, value):
+    run(f"""
+        class Other: pass
+        class Config:
+            held, level = {value}, 1
+            def get(self): return self.held, self.level
+        def init(): Config.held = "set"
+        with Pool(1, initializer=init) as pool:
+            for Config.level in 1, 2, 2, 1:
+                expected = [("set", Config.level)]
+                assert parallel_map(lambda x: Config().get(), [1], executor=pool) == expected
+                assert parallel_map(Config.get, [Config()], executor=pool) == expected
+            Config.held = "changed"
+            assert parallel_map(lambda x: Config.held, [1], executor=pool) == ["changed"]
+        """)
+
+
+def test_a_cache_in_a_class_is_filled_once(run):
+    run("""
+        class Task:
+            cache, loads = {}, 0
+            def run(self):
+                if not Task.cache:
+                    Task.cache["model"] = object()
+                    Task.loads += 1
+                return Task.loads
+        with Pool(1) as pool:
+            assert parallel_map(Task.run, [Task() for _ in range(6)], executor=pool) == [1] * 6
+            assert parallel_map(lambda x: Task().run(), range(6), executor=pool) == [1] * 6
+        """)
+
+
+def test_what_is_deleted_from_a_class_is_gone(run):
+    run("""
+        class Base:
+            def who(self): return "base"
+        class Derived(Base):
+            limit = 3
+            def who(self): return "derived"
+        def func(x): return x.who(), getattr(Derived, "limit", None)
+        with Pool(1) as pool:
+            assert parallel_map(func, [Derived()], executor=pool) == [("derived", 3)]
+            del Derived.who, Derived.limit
+            assert parallel_map(func, [Derived()], executor=pool) == [("base", None)]
+            Derived.who = lambda self: "again"
+            assert parallel_map(func, [Derived()], executor=pool) == [("again", None)]
+        """)
+
+
+def test_a_class_that_holds_itself(run):
+    run("""
+        class Node:
+            kinds = []
+            def __init__(self, x): self.x = x
+        Node.first, Node.table = Node(1), {"node": Node}
+        Node.kinds.append(Node)
+        check(lambda x: (Node.first.x, Node.kinds[0] is Node is Node.table["node"]), [1])
+        check(lambda node: (type(node) is Node, node.first.x), [Node(2)])
+        """)
