@@ -10,6 +10,7 @@ own `__init__` or `__new__` has set.
 from __future__ import annotations
 
 import enum
+import sys
 import types
 import weakref
 from contextlib import contextmanager
@@ -30,10 +31,24 @@ _remember: Any = getattr(_inside, "_lookup_class_or_track", None)
 by_number: Any = getattr(_inside, "_DYNAMIC_CLASS_TRACKER_BY_ID", {})
 numbers: Any = getattr(_inside, "_DYNAMIC_CLASS_TRACKER_BY_CLASS", {})
 
+#: The flag of a class that is not part of the interpreter: CPython's `Py_TPFLAGS_HEAPTYPE`.
+HEAP = 1 << 9
+
 #: What a class holds of its code, which only its program changes.
 _CODE = (types.FunctionType, classmethod, staticmethod, property, type, types.MemberDescriptorType)
 
 # --- in the caller --------------------------------------------------------------------------------
+
+
+def where_it_is(cls: type) -> Any:
+    """By its module a class that only says it is built in, as pytest's `Skipped`, to be shown shorter.
+
+    By value it would be another class in the caller, which no `except` there would know.
+    """
+    for name, module in list(sys.modules.items()):
+        if name not in PROGRAM and getattr(module, "__dict__", {}).get(cls.__name__) is cls:
+            return getattr, (module, cls.__name__)
+    return None
 
 
 def reduce(cls: type, reduced: Any, tell: Callable[[object], bytes]) -> Any:

@@ -60,7 +60,7 @@ class _Pickler(cloudpickle.Pickler):
     _tells = True  # classes bring along what tells whether they have changed
 
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, type) and obj.__module__ != "builtins":
+        if isinstance(obj, type) and (obj.__module__ != "builtins" or obj.__flags__ & _classes.HEAP):
             return self._reduce_class(obj)
         if isinstance(obj, _globals.Piece):
             return obj.reduce(self)
@@ -105,6 +105,10 @@ class _Pickler(cloudpickle.Pickler):
         cloudpickle numbers a class by which it knows it again; one that had a number before it was
         first pickled here has come from the caller.
         """
+        if cls.__module__ == "builtins":
+            found = _classes.where_it_is(cls)
+            if found is not None:
+                return found
         number = _classes.numbers.get(cls)
         if self.home and number is not None and number not in _numbered_here:
             return _class_of, (number,)

@@ -249,6 +249,18 @@ def test_builtin_errors(error):
             assert getattr(again, name) == getattr(error, name), name
 
 
+@pytest.mark.parametrize("outcome", [pytest.skip, pytest.fail, pytest.xfail, pytest.exit])
+def test_outcomes_of_pytest(outcome):
+    """Two of their classes say that they are built in."""
+
+    def end(x):
+        outcome("no")
+
+    error = caught(end)
+    assert type(error) is outcome.Exception
+    assert "no" in str(error)
+
+
 def test_local_class():
     class Local(Exception):
         def __init__(self, one, other):
