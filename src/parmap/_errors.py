@@ -105,7 +105,7 @@ class CallTimeout(ParmapError, TimeoutError):
 
 
 class RemoteError(ParmapError):
-    """Stands in for an exception of a worker that cannot be pickled.
+    """Stands in for an exception of a worker that cannot be pickled, or not unpickled.
 
     Attributes:
         type_name: The name of the original's class, with its module.

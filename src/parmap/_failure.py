@@ -2,22 +2,27 @@
 
 An exception should arrive as itself: its class, `args`, attributes, notes, causes, and a traceback that
 shows where it was raised. `pickle` alone loses the last two, calls `__init__` with arguments that may
-not fit, and fails as a whole where one attribute cannot be carried.
+not fit, forgets what built-in classes keep in C, and fails as a whole where one attribute cannot be
+carried.
+
+So the worker makes a *draft* just as the caller will, by `pickle` or from the class and `args`, and
+compares it with the exception: what the draft lacks is sent along, each thing by itself, and is set
+without asking the class. The exception's name and text always go with it, for where nothing else does.
 """
 
 from __future__ import annotations
 
 import os
-import sys
-from types import FunctionType, TracebackType
+from types import BuiltinFunctionType, GetSetDescriptorType, MemberDescriptorType, TracebackType
 
 from . import _codec
 from ._byvalue import RAISED
 from ._errors import RemoteError, WorkerDied
+from ._traceback import frames_of, traceback_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
     from typing import Any
 
 _PACKAGE = os.path.dirname(__file__) + os.sep
@@ -26,10 +31,7 @@ _PACKAGE = os.path.dirname(__file__) + os.sep
 #: show more.
 _CHAIN = 50
 
-#: Frames of a traceback that are carried: the outermost and the innermost hundred.
-_FRAMES = 200
-
-#: Characters of a message in a `RemoteError`.
+#: Characters of what an exception says, where that is told by somebody else.
 _MESSAGE = 100_000
 
 
@@ -48,40 +50,82 @@ def _describe(error: BaseException, seen: dict[int, int], depth: int) -> Any:
     if depth >= _CHAIN:
         return None
     seen[id(error)] = len(seen)
-    body = _group(error, seen, depth) if isinstance(error, BaseExceptionGroup) else _body(error)
+    kind = type(error)
+    name = f"{kind.__module__}.{kind.__qualname__}", _text(error, BaseException)
+    if isinstance(error, BaseExceptionGroup) and depth + 1 < _CHAIN:
+        body = _group(error, seen, depth)
+    else:
+        body = _body(error)
     traceback = error.__traceback__
     while depth == 0 and traceback is not None and _is_ours(traceback):
         traceback = traceback.tb_next
-    frames = _frames(traceback)
+    frames = frames_of(traceback)
     cause, context = (
         None if one is None else _describe(one, seen, depth + 1)
         for one in (error.__cause__, error.__context__)
     )
-    return body, frames, cause, context, error.__suppress_context__
+    return name, body, frames, cause, context, error.__suppress_context__
 
 
-def _body(error: BaseException) -> tuple[str, Any]:
-    by_pickle = _packed(error)
-    if by_pickle is not None and _survives(by_pickle, error):
-        return "pickle", by_pickle
-    cls, args = _packed(type(error)), _packed(error.args)
-    if cls is not None and args is not None:
-        state = {key: _packed(value) for key, value in error.__dict__.items()}
-        return "parts", (cls, args, {key: value for key, value in state.items() if value})
-    kind = type(error)
-    message = _text(error)[:_MESSAGE]
-    return "text", (f"{kind.__module__}.{kind.__qualname__}", message, _trace(error))
+def _body(error: BaseException) -> tuple[str, Any, dict[str, bytes | None]]:
+    """How to make the exception, from what, and what to give it then.
+
+    The first way that brings the `args` is taken, or else the last that works at all: `pickle` may call
+    an `__init__` that takes something else, but some classes are made in no other way.
+    """
+    how, what = "pickle", None
+    lacking = {key: value for key, value in error.__dict__.items() if key == _NOTES}
+    for way, data in _ways(error):
+        try:
+            draft = _made(way, data)
+            if type(draft).__qualname__ != type(error).__qualname__:
+                continue
+            how, what, lacking = way, data, _lacking(draft, error)
+        except BaseException:  # noqa: S112 -- as in `_packed`
+            continue
+        if "args" not in lacking:
+            break
+    return how, what, {key: _packed(value) for key, value in lacking.items()}
 
 
-def _group(error: BaseExceptionGroup[Any], seen: dict[int, int], depth: int) -> tuple[str, Any]:
+def _ways(error: BaseException) -> Iterator[tuple[str, Any]]:
+    yield "pickle", _packed(error)
+    yield "parts", (_packed(type(error)), _packed(_read(_ARGS, error)))
+
+
+def _group(
+    error: BaseExceptionGroup[Any], seen: dict[int, int], depth: int
+) -> tuple[str, Any, dict[str, bytes | None]]:
     """A group with its members, each as carefully as if it stood alone."""
-    cls = _packed(type(error))
-    if cls is None or depth + 1 >= _CHAIN:
-        return _body(error)  # no member must have been described: it would have got a number
     members = [_describe(member, seen, depth + 1) for member in error.exceptions]
-    state = {key: _packed(value) for key, value in error.__dict__.items()}
-    kept = {key: value for key, value in state.items() if value}
-    return "group", (cls, error.message, members, kept)
+    lacking = _lacking(BaseExceptionGroup("any", [error]), error)
+    what = _packed(type(error)), (error.message, members)
+    return "group", what, {key: _packed(value) for key, value in lacking.items()}
+
+
+def _lacking(draft: BaseException, error: BaseException) -> dict[str, Any]:
+    """What the exception has, and the draft has not, or not so."""
+    had = draft.__dict__
+    lacking = {key: value for key, value in error.__dict__.items() if key not in had}
+    for name, field in _fields(type(error)).items():
+        value = _read(field, error)
+        if value is not _NOTHING and not _same(value, _read(field, draft)):
+            lacking[name] = value
+    return lacking
+
+
+def _read(field: Any, error: BaseException) -> Any:
+    try:
+        return field.__get__(error)
+    except Exception:  # as an empty slot does
+        return _NOTHING
+
+
+def _same(one: object, other: object) -> bool:
+    try:
+        return one is other or repr(one) == repr(other)
+    except BaseException:  # a `__repr__` is the user's
+        return False
 
 
 def _packed(value: object) -> bytes | None:
@@ -93,21 +137,10 @@ def _packed(value: object) -> bytes | None:
         return None
 
 
-def _survives(data: bytes, error: BaseException) -> bool:
-    """Whether what arrives is the same: `__init__` may not take `args`, or may change them."""
+def _text(error: BaseException, expected: Any = RAISED) -> str:
     try:
-        again = _codec.unpack([memoryview(data)])
-        if type(again).__qualname__ != type(error).__qualname__:
-            return False
-        return repr(again.args) == repr(error.args) and set(again.__dict__) == set(error.__dict__)
-    except BaseException:
-        return False
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except RAISED as failure:
+        return str(error)[:_MESSAGE]
+    except expected as failure:
         return f"<its __str__ raised {type(failure).__name__}>"
 
 
@@ -116,28 +149,53 @@ def said(error: BaseException) -> str:
     return f"{type(error).__name__}: {_text(error)}"
 
 
-def _trace(error: BaseException) -> str:
-    import traceback
-
-    try:
-        return "".join(traceback.format_exception(error))
-    except Exception:
-        return "".join(traceback.format_tb(error.__traceback__))
-
-
 def _is_ours(traceback: TracebackType) -> bool:
     return traceback.tb_frame.f_code.co_filename.startswith(_PACKAGE)
 
 
-def _frames(traceback: TracebackType | None) -> list[tuple[str, str, int]]:
-    frames: list[tuple[str, str, int]] = []
-    while traceback is not None:
-        code = traceback.tb_frame.f_code
-        frames.append((code.co_filename, code.co_qualname, traceback.tb_lineno))
-        traceback = traceback.tb_next
-    if len(frames) > _FRAMES:
-        frames[_FRAMES // 2 : -_FRAMES // 2] = []
-    return frames
+# --- on both sides --------------------------------------------------------------------------------
+
+
+def _made(how: str, what: Any) -> BaseException:
+    """An exception, made by `pickle`, or from class and `args` without a line of the class's own."""
+    if how == "pickle":
+        error = _unpacked(what)
+    else:
+        cls = _unpacked(what[0])
+        args = what[1] if how == "group" else _unpacked(what[1])
+        # That of the built-in classes takes any `args`, one written in Python may not.
+        news = (base.__dict__.get("__new__") for base in cls.__mro__)
+        error = next(new for new in news if isinstance(new, BuiltinFunctionType))(cls, *args)
+    if not isinstance(error, BaseException):
+        msg = f"{type(error).__name__} is not an exception"
+        raise TypeError(msg)
+    return error
+
+
+def _unpacked(data: bytes | None) -> Any:
+    if data is None:
+        msg = "it cannot be pickled, or not unpickled"
+        raise TypeError(msg)
+    return _codec.unpack([memoryview(data)])
+
+
+def _fields(cls: type) -> dict[str, Any]:
+    """Where a class keeps what is not in `__dict__`: `args`, the like of `errno`, `__slots__`."""
+    fields: dict[str, Any] = {}
+    for base in cls.__mro__:
+        if base is BaseExceptionGroup:
+            break  # its members travel by themselves
+        for name, field in base.__dict__.items():
+            if type(field) in _FIELDS and field is not _OWNER and not name.startswith("__"):
+                fields.setdefault(name, field)
+    return fields
+
+
+_FIELDS = (MemberDescriptorType, GetSetDescriptorType)
+_ARGS = BaseException.__dict__["args"]
+_OWNER = AttributeError.__dict__["obj"]  # may be anything, however large
+_NOTHING = object()
+_NOTES = "__notes__"
 
 
 # --- in the caller --------------------------------------------------------------------------------
@@ -151,14 +209,14 @@ def unpack(data: memoryview | bytes) -> BaseException:
 def _rebuild(described: Any, known: list[BaseException]) -> BaseException:
     if isinstance(described, int):
         return known[described]
-    body, frames, cause, context, suppress = described
+    name, (how, what, lacking), frames, cause, context, suppress = described
     at = len(known)
     known.append(RemoteError("", "", ""))  # its number is taken before those of a group's members
-    if body[0] == "group":
-        cls, message, members, state = body[1]
-        error = _revived_group(cls, message, [_rebuild(member, known) for member in members], state)
-    else:
-        error = _revive(*body)
+    if how == "group":
+        cls, (message, members) = what
+        what = cls, (message, [_rebuild(member, known) for member in members])
+    traceback = traceback_of(frames)
+    error = _revived(how, what, lacking, name, traceback)
     known[at] = error
     # In the order of `_describe`, so that the numbers fit.
     if cause is not None:
@@ -166,79 +224,60 @@ def _rebuild(described: Any, known: list[BaseException]) -> BaseException:
     if context is not None:
         error.__context__ = _rebuild(context, known)
     error.__suppress_context__ = suppress
-    return error.with_traceback(_traceback(frames))
+    return error.with_traceback(traceback)
 
 
-def _revive(how: str, what: Any) -> BaseException:
-    if how == "text":
-        return RemoteError(*what)
-    try:
-        if how == "pickle":
-            return _checked(_codec.unpack([memoryview(what)]))
-        cls, args = (_codec.unpack([memoryview(part)]) for part in what[:2])
-        error = cls.__new__(cls, *args)
-        error.args = args
-        for key, value in what[2].items():
-            error.__dict__[key] = _codec.unpack([memoryview(value)])
-        return _checked(error)
-    except RAISED as failure:
-        return RemoteError("an exception that cannot be unpickled here", said(failure), "")
-
-
-def _revived_group(
-    cls: bytes, message: str, members: list[BaseException], state: dict[str, bytes]
+def _revived(
+    how: str,
+    what: Any,
+    lacking: dict[str, bytes | None],
+    name: tuple[str, str],
+    traceback: TracebackType | None,
 ) -> BaseException:
     try:
-        kind = _codec.unpack([memoryview(cls)])
-        error: BaseException = kind.__new__(kind, message, members)
-        for key, value in state.items():
-            error.__dict__[key] = _codec.unpack([memoryview(value)])
-    except RAISED:
-        return BaseExceptionGroup(message, members)
+        error = _made(how, what)
+    except RAISED as failure:
+        if how == "group":
+            error = BaseExceptionGroup(*what[1])
+        else:
+            error = RemoteError(*name, _shown(name, traceback))
+            lacking = {key: data for key, data in lacking.items() if key == _NOTES}
+        _complete(error, lacking)
+        _note(error, f"parmap: {name[0]} cannot be carried: {said(failure)}")
+        return error
+    if not _complete(error, lacking) and _text(error) != name[1]:
+        _note(error, f"parmap: where it was raised, it said: {name[1]}")
     return error
 
 
-def _checked(error: Any) -> BaseException:
-    if not isinstance(error, BaseException):
-        msg = f"{type(error).__name__} is not an exception"
-        raise TypeError(msg)
-    return error
+def _shown(name: tuple[str, str], traceback: TracebackType | None) -> str:
+    from traceback import format_tb
+
+    frames = "".join(format_tb(traceback))
+    return f"Traceback (most recent call last):\n{frames}{': '.join(filter(None, name))}\n"
 
 
-_stub = lambda: sys._getframe()  # noqa: E731, PLW0108 -- on one line, so that all of it is that line
+def _complete(error: BaseException, lacking: dict[str, bytes | None]) -> bool:
+    """Give it what its draft lacked; whether it has got all of it."""
+    fields = _fields(type(error)) if lacking else {}
+    complete = True
+    for key, data in lacking.items():
+        try:
+            value = _unpacked(data)
+            if key in fields:
+                fields[key].__set__(error, value)
+            else:
+                error.__dict__[key] = value
+        except RAISED:
+            complete = False  # the exception matters more
+    return complete
 
 
-def _line_table(units: int) -> bytes:
-    """A location table that says: all on the first line, in columns nobody knows.
-
-    The format is in CPython's `InternalDocs/code_objects.md`: entries of kind 13 for up to eight code
-    units each, and no change of line. Without it, marks would be printed below the wrong words.
-    """
-    entries = [0x80 | 13 << 3 | min(8, units - at) - 1 for at in range(0, units, 8)]
-    return b"".join(bytes((entry, 0)) for entry in entries)
-
-
-_LINE_TABLE = _line_table(len(_stub.__code__.co_code) // 2)
-
-
-def _traceback(frames: Sequence[tuple[str, str, int]]) -> TracebackType | None:
-    """A traceback that shows frames of another process.
-
-    Each frame is that of a function which does nothing but hand it out, under the name and file of the
-    original; jinja2 and tblib do likewise.
-    """
-    traceback = None
-    for filename, qualname, line in reversed(frames):
-        code = _stub.__code__.replace(
-            co_filename=filename,
-            co_name=qualname.rpartition(".")[2],
-            co_qualname=qualname,
-            co_firstlineno=max(line, 1),
-            co_linetable=_LINE_TABLE,
-        )
-        frame = FunctionType(code, {"sys": sys, "__name__": "parmap.remote"})()
-        traceback = TracebackType(traceback, frame, frame.f_lasti, max(line, 1))
-    return traceback
+def _note(error: BaseException, note: str) -> None:
+    try:
+        error.add_note(note)
+    except Exception:  # noqa: S110
+        pass  # a class may refuse attributes; the error matters more
 
 
 def annotate(error: BaseException, index: int | None, call: str) -> BaseException:
@@ -249,7 +288,7 @@ def annotate(error: BaseException, index: int | None, call: str) -> BaseExceptio
         error.index = index  # it was not running yet, but it is the one that must fail for it
     try:
         error.parmap_index = index  # type: ignore[attr-defined]
-        error.add_note(f"parmap: item {index} of {call}")
     except Exception:  # noqa: S110
         pass  # a class may refuse attributes; the error matters more
+    _note(error, f"parmap: item {index} of {call}")
     return error

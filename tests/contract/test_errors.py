@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
+import os
 import pickle
 import sqlite3
 import threading
@@ -202,51 +204,218 @@ def test_slots():
     assert error.args == (3,)
 
 
+def fields(error):
+    """All that an exception shows beside its methods, but for what is added to it on its way."""
+    added = {"add_note", "with_traceback", "parmap_index", "obj"}
+    names = [name for name in dir(error) if not name.startswith("__") and name not in added]
+    shown = {name: getattr(error, name, "empty") for name in names}
+    said = {name: repr(value) for name, value in shown.items() if not callable(value)}
+    return {name: text for name, text in said.items() if " at 0x" not in text}
+
+
+def with_fields(error, **given):
+    for name, value in given.items():
+        setattr(error, name, value)
+    return error
+
+
+class Missing(FileNotFoundError):
+    def __init__(self, path):
+        super().__init__(errno.ENOENT, "no such record", path)
+
+
+class MovedTwice(OSError):
+    def __init__(self, *, source, target):
+        super().__init__(errno.EXDEV, "not across", source, None, target)
+
+
+class Full(BlockingIOError):
+    def __init__(self, written):
+        super().__init__(errno.EAGAIN, "full", written)
+
+
+class SaysLittle(OSError):
+    """Leaves it to `OSError.__new__` to read the arguments."""
+
+    def __new__(cls, *args):
+        return super().__new__(cls, *args)
+
+
+class BadText(UnicodeDecodeError):
+    def __init__(self, reason):
+        super().__init__("utf8", b"ab", 0, 1, reason)
+
+
+class BadCharacter(UnicodeEncodeError):
+    def __init__(self, *, at):
+        super().__init__("ascii", "a\u1234", at, at + 1, "odd")
+
+
+class BadTranslation(UnicodeTranslateError):
+    def __init__(self, *, at):
+        super().__init__("a\u1234", at, at + 1, "odd")
+
+
+class NotInstalled(ImportError):
+    def __init__(self, module):
+        super().__init__(f"install {module}", name=module, path="/p")
+
+
+class Unparsed(SyntaxError):
+    def __init__(self, line):
+        super().__init__("cannot parse", ("file", line, 2, "text", line, 4))
+
+
+class Ended(SystemExit):
+    def __init__(self, *, code):
+        super().__init__(code)
+
+
+class Slots(Exception):
+    __slots__ = ("empty", "one", "other")
+
+    def __init__(self, *, one):
+        self.one = one
+        self.other = None
+
+
 @pytest.mark.parametrize(
-    "error",
+    "make",
     [
-        OSError(2, "No such file", "f"),
-        FileNotFoundError(2, "No such file", "a", None, "b"),
-        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "reason"),
-        UnicodeEncodeError("utf-8", "x", 0, 1, "reason"),
-        KeyError("k"),
-        SyntaxError("msg", ("file", 1, 2, "text")),
-        ImportError("m", name="n", path="p"),
-        AttributeError("m"),
-        NameError("m"),
-        __import__("subprocess").CalledProcessError(3, ["a"], b"out", b"err"),
-        __import__("json").JSONDecodeError("m", "doc", 1),
-        parmap.WorkerDied("m", index=3, signal="SIGKILL", pid=7),
-        BaseException("base"),
-        GeneratorExit("g"),
+        lambda: OSError(2, "No such file", "f"),
+        lambda: FileNotFoundError(2, "No such file", "a", None, "b"),
+        lambda: BlockingIOError(11, "later", 5),
+        lambda: OSError("one argument"),
+        lambda: with_fields(OSError(2, "No such file"), filename="later"),
+        lambda: with_fields(OSError(), errno=2, strerror="late"),
+        lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "reason"),
+        lambda: UnicodeEncodeError("utf-8", "x", 0, 1, "reason"),
+        lambda: UnicodeTranslateError("x", 0, 1, "reason"),
+        lambda: KeyError("k"),
+        lambda: SyntaxError("msg", ("file", 1, 2, "text")),
+        lambda: with_fields(SyntaxError("msg"), filename="file", lineno=3),
+        lambda: IndentationError("msg", ("file", 1, 2, "text", 1, 4)),
+        lambda: ImportError("m", name="n", path="p"),
+        lambda: ModuleNotFoundError("m", name="n"),
+        lambda: AttributeError("m"),
+        lambda: AttributeError("m", name="n", obj=3),
+        lambda: NameError("m", name="n"),
+        lambda: UnboundLocalError("m", name="n"),
+        lambda: SystemExit(4),
+        lambda: with_fields(SystemExit("text"), code=5),
+        lambda: __import__("subprocess").CalledProcessError(3, ["a"], b"out", b"err"),
+        lambda: __import__("json").JSONDecodeError("m", "doc", 1),
+        lambda: __import__("urllib.error").error.HTTPError("http://u", 404, "no", None, None),
+        lambda: parmap.WorkerDied("m", index=3, signal="SIGKILL", pid=7),
+        lambda: BaseException("base"),
+        lambda: GeneratorExit("g"),
+        lambda: Missing("/a/b"),
+        lambda: MovedTwice(source="a", target="b"),
+        lambda: Full(5),
+        lambda: SaysLittle(2, "No such file", "a", None, "b"),
+        lambda: BadText("odd"),
+        lambda: BadCharacter(at=1),
+        lambda: BadTranslation(at=1),
+        lambda: NotInstalled("module"),
+        lambda: Unparsed(7),
+        lambda: Ended(code=3),
+        lambda: Slots(one=1),
     ],
-    ids=lambda error: type(error).__name__,
+    ids=lambda make: type(make()).__name__,
 )
-def test_builtin_errors(error):
-    again = caught(Alive(lambda _: error))
+def test_what_classes_keep_of_their_own(make):
+    error = make()
+    again = caught(Alive(lambda _: make()))
     assert type(again) is type(error)
     assert again.args == error.args
     assert str(again) == str(error)
-    for name in (
-        "errno",
-        "filename",
-        "filename2",
-        "strerror",
-        "object",
-        "start",
-        "reason",
-        "lineno",
-        "name",
-        "path",
-        "returncode",
-        "stdout",
-        "doc",
-        "pos",
-        "index",
-        "signal",
-    ):
-        if hasattr(error, name) and not callable(getattr(error, name)):
-            assert getattr(again, name) == getattr(error, name), name
+    assert fields(again) == fields(error)
+
+
+def raise_name_error():
+    return no_such_name  # noqa: F821
+
+
+def from_import():
+    from json import no_such_name  # noqa: F401
+
+
+@pytest.mark.parametrize(
+    "fail",
+    [
+        raise_name_error,
+        from_import,
+        lambda: (1).no_such_name,
+        lambda: int.no_such_name,
+        lambda: __import__("json.no_such_name"),
+        lambda: compile("a b\n c", "file", "exec"),
+        lambda: open("/no/such/file"),  # noqa: SIM115
+        b"\xff".decode,
+        lambda: next(iter(())),
+    ],
+)
+def test_what_the_interpreter_says(fail):
+    with pytest.raises(Exception) as info:
+        fail()
+    again = caught(lambda _: fail())
+    if type(info.value) is StopIteration:
+        again = again.__cause__
+    assert type(again) is type(info.value)
+    assert str(again) == str(info.value)
+    assert fields(again) == fields(info.value)
+
+
+class NewNeedsMore(Exception):
+    """Its `__new__` does not take its `args`."""
+
+    def __new__(cls, *, status):
+        return super().__new__(cls)
+
+    def __init__(self, *, status):
+        self.status = status
+        super().__init__(f"status {status}")
+
+
+def test_new_with_required_arguments():
+    error = caught(Alive(lambda x: NewNeedsMore(status=x)), [503])
+    assert type(error) is NewNeedsMore
+    assert (error.args, error.status) == (("status 503",), 503)
+
+
+def sealed(base):
+    """A class that can be carried neither by name nor by value."""
+
+    class Sealed(base):
+        lock = threading.Lock()
+
+        def __reduce__(self):
+            return make_sealed, (self.title,)
+
+    return Sealed
+
+
+SealedError = sealed(Exception)
+
+
+def make_sealed(title):
+    error = SealedError("called with", "something else")
+    error.title = title
+    return error
+
+
+def test_pickle_knows_better_than_args():
+    """As with pydantic's `ValidationError`, which nothing but its `__reduce__` can make again."""
+
+    def fail(x):
+        error = make_sealed("title")
+        error.args = ()
+        error.add_note("noted")
+        raise error
+
+    error = caught(fail)
+    assert type(error) is SealedError
+    assert (error.title, error.args) == ("title", ())
+    assert error.__notes__[0] == "noted"
 
 
 @pytest.mark.parametrize("outcome", [pytest.skip, pytest.fail, pytest.xfail, pytest.exit])
@@ -259,6 +428,95 @@ def test_outcomes_of_pytest(outcome):
     error = caught(end)
     assert type(error) is outcome.Exception
     assert "no" in str(error)
+
+
+class Sent:
+    """Cannot be unpickled by whom it names."""
+
+    def __init__(self, by):
+        self.by = by
+
+    def __repr__(self):
+        return "what was sent"
+
+    def __reduce__(self):
+        return unless_it_is, (self.by,)
+
+
+def unless_it_is(process):
+    if os.getpid() == process:
+        raise LookupError("not here")
+    return Sent(process)
+
+
+def test_one_that_only_the_caller_cannot_unpickle():
+    def fail(caller):
+        error = ValueError("said", Sent(caller))
+        error.add_note("noted")
+        raise error
+
+    error = caught(fail, [os.getpid()])
+    assert type(error) is RemoteError
+    assert error.type_name == "builtins.ValueError"
+    assert error.message == "('said', what was sent)"
+    assert str(error) == "builtins.ValueError: ('said', what was sent)"
+    assert "raise error\nbuiltins.ValueError: ('said'" in error.traceback
+    assert any("LookupError: not here" in note for note in error.__notes__)
+
+
+class SaysItsLock(Exception):
+    def __init__(self):
+        super().__init__()
+        self.lock = threading.Lock()
+
+    def __str__(self):
+        return f"locked: {self.lock.locked()}"
+
+
+def test_what_it_said_is_told_though_what_it_told_of_is_lost():
+    error = caught(Alive(lambda _: SaysItsLock()))
+    assert type(error) is SaysItsLock
+    assert "parmap: where it was raised, it said: locked: False" in error.__notes__
+
+
+class Hostile(Exception):
+    def __str__(self):
+        raise KeyboardInterrupt
+
+    __repr__ = __eq__ = __bool__ = __hash__ = __str__
+
+
+def test_a_hostile_one():
+    first, error, last = parallel_map(
+        lambda x: Alive(Hostile)(Hostile()) if x == 1 else x, range(3), on_error="return"
+    )
+    assert (first, last) == (0, 2)
+    assert type(error) is Hostile
+    assert type(error.args[0]) is Hostile
+
+
+class CodedGroup(ExceptionGroup):
+    def __new__(cls, message, members, code):
+        made = super().__new__(cls, message, members)
+        made.code = code
+        return made
+
+    def __init__(self, message, members, code):
+        pass
+
+
+def test_groups_of_other_classes():
+    def members():
+        return [ValueError(1), NeedsMore(2, where="in")]
+
+    error = caught(Alive(lambda _: CodedGroup("coded", members(), 7)))
+    assert type(error) is CodedGroup
+    assert (error.message, error.code) == ("coded", 7)
+    assert [type(one) for one in error.exceptions] == [ValueError, NeedsMore]
+    error = caught(Alive(lambda _: sealed(ExceptionGroup)("sealed", members())))
+    assert type(error) is ExceptionGroup
+    assert [type(one) for one in error.exceptions] == [ValueError, NeedsMore]
+    assert "Sealed cannot be carried" in error.__notes__[0]
 
 
 def test_local_class():
