@@ -60,7 +60,9 @@ class _Pickler(cloudpickle.Pickler):
     _tells = True  # classes bring along what tells whether they have changed
 
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, type) and (obj.__module__ != "builtins" or obj.__flags__ & _classes.HEAP):
+        if isinstance(obj, type) and (
+            obj.__module__ != "builtins" or obj.__flags__ & _classes.HEAP
+        ):
             return self._reduce_class(obj)
         if isinstance(obj, _globals.Piece):
             return obj.reduce(self)
