@@ -13,10 +13,12 @@ import enum
 import sys
 import types
 import weakref
+from _pickle import loads
 from contextlib import contextmanager
 
 import cloudpickle
 
+from . import _globals
 from ._globals import PROGRAM
 
 TYPE_CHECKING = False
@@ -56,7 +58,7 @@ def reduce(cls: type, reduced: Any, tell: Callable[[object], bytes]) -> Any:
 
     `tell` answers what tells a value from others.
     """
-    if type(reduced) is not tuple or len(reduced) != 6:  # noqa: PLR2004 -- with a setter of its own
+    if not is_definition(reduced):
         return reduced
     parts: Any = reduced
     make, arguments, (attributes, slots), _, _, setter = parts
@@ -71,6 +73,11 @@ def reduce(cls: type, reduced: Any, tell: Callable[[object], bytes]) -> Any:
         for name, value in attributes.items()
     }
     return make, arguments, (told, attributes, slots, setter, members), None, None, _set_state
+
+
+def is_definition(reduced: Any) -> bool:
+    """Whether a class goes with all that is in it."""
+    return type(reduced) is tuple and len(reduced) == 6  # noqa: PLR2004 -- with a setter of its own
 
 
 def _with_slots(cls: type, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -122,6 +129,25 @@ _OF_ENUM = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_"})
 _received: weakref.WeakKeyDictionary[type, dict[str, bytes]] = weakref.WeakKeyDictionary()
 
 
+def _code(value: Any) -> object:
+    """What tells code from later code, for most of what a class holds."""
+    func = getattr(value, "__func__", None) or getattr(value, "fget", None) or value
+    return getattr(func, "__code__", None)
+
+
+_defined: dict[Any, bytes] = {}  # the pickles by which classes were last set, by number
+
+
+def defined(number: Any, data: bytes) -> Any:
+    """A class of that number, as this pickle defines it."""
+    cls = by_number.get(number)
+    if cls is None or _defined.get(number) != data:
+        made: Any = loads(data)
+        _defined[number] = data
+        return made
+    return cls
+
+
 def _make(
     metaclass: Any, name: str, bases: Any, namespace: dict[str, Any], number: Any, *_: Any
 ) -> Any:
@@ -162,18 +188,24 @@ def _say_nothing(_cls: type, /, **_: object) -> None:
 
 def _set_state(cls: Any, state: Any) -> None:
     told, attributes, slots, setter, members = state
+    _defined.pop(numbers.get(cls), None)
     received = _received.get(cls, {})
-    own = vars(cls)
-    changed = {
+    own: Any = vars(cls)
+    changed: dict[str, Any] = {
         name: value
         for name, value in attributes.items()
         if not told[name] or name not in own or received.get(name) != told[name]
     }
+    codes = ((_code(own.get(name)), _code(value)) for name, value in changed.items())
+    is_new = told != received or any(before != after for before, after in codes)
     setter(cls, (changed, slots))
     for name in received.keys() - told.keys():
         if name in own:
             delattr(cls, name)
-    _received[cls] = told
+    if is_new:
+        _received[cls] = told
+    now = _received[cls]
+    _globals.watch(lambda: _received.get(cls) is now, changed=is_new)
     for name, its_name, held in members or ():
         member = cls._member_map_[its_name]
         member.__dict__.update(held)

@@ -29,13 +29,14 @@ def dumps(
     buffers: list[Any] | None = None,
     *,
     home: bool = False,
+    many: bool = False,
 ) -> bytes:
     """Pickle `obj`, with what is defined in `__main__`, locally or in a lambda by value.
 
     `buffer_callback` puts large buffers into `buffers`. `home` says that it goes back to the caller, whose
-    own classes then go by name.
+    own classes then go by name; `many` that others of its class will follow in this call.
     """
-    make = _HomePickler if home else _Pickler
+    make = _HomePickler if home else _ItemPickler if many else _Pickler
     kept: list[Any] = [] if buffers is None else buffers
     return _globals.write(obj, make, buffer_callback, kept, _ALONE)
 
@@ -131,6 +132,25 @@ class _Pickler(cloudpickle.Pickler):
 class _HomePickler(_Pickler):
     home = True
     _tells = False  # a class that the caller has never seen is set once
+
+
+class _ItemPickler(_Pickler):
+    def _reduce_class(self, cls: type) -> Any:
+        """A class as it was pickled for the first item: that takes a hundred times as long as an item."""
+        call, number, data = _definitions.get(cls, (-1, None, b""))
+        if call != _globals.calls:
+            reduced = super()._reduce_class(cls)
+            if not _classes.is_definition(reduced):
+                return reduced
+            data, number = _globals.alone(cls, (_Pickler,)), _classes.numbers.get(cls)
+            if not data or number is None:  # it is large, perhaps
+                return reduced
+            _definitions[cls] = _globals.calls, number, data
+        return _classes.defined, (number, data)
+
+
+#: Classes as they were pickled for items: in which call, their number, their pickle.
+_definitions: weakref.WeakKeyDictionary[type, tuple[int, Any, bytes]] = weakref.WeakKeyDictionary()
 
 
 class _AlonePickler(_Pickler):

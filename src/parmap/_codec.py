@@ -148,7 +148,7 @@ def _pack_by_value(
     from . import _cloud
 
     try:
-        return _cloud.dumps(obj, callback, buffers, home=home)
+        return _cloud.dumps(obj, callback, buffers, home=home, many=what == "item")
     except _byvalue.RAISED as error:
         from . import _culprit
 

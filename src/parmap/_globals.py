@@ -31,6 +31,15 @@ COMPARED = 1 << 16
 # --- in the caller --------------------------------------------------------------------------------
 
 
+calls: int = 0  # that were begun: what an item's class is, is settled then, as what the function is
+
+
+def begin_call() -> None:
+    """Let classes be looked at anew."""
+    global calls  # noqa: PLW0603 -- of the one program that there is here
+    calls += 1
+
+
 class Globals:
     """What the functions of one pickle refer to."""
 
@@ -192,6 +201,7 @@ _received: dict[
 
 #: The globals that come with what `Loaded` is loading: name, what tells it from others, value.
 _arriving: list[tuple[str, Any, Any]] | None = None
+_watched: list[Callable[[], bool]] | None = None  # whether what else came with it is as it came
 _changes = 0  # how often a global of the caller's was set to what it was not
 
 
@@ -245,6 +255,17 @@ def _settle(name: str, told: Any, value: Any) -> None:
     _received[name] = told
 
 
+def watch(is_as_it_came: Callable[[], bool], *, changed: bool) -> None:
+    """Let what is being loaded be loaded anew once something else that came with it is no more as it was.
+
+    `changed` says that it is not what it was before, so that others have to look.
+    """
+    global _changes  # noqa: PLW0603 -- as above
+    _changes += changed
+    if _watched is not None:
+        _watched.append(is_as_it_came)
+
+
 class Loaded:
     """What was loaded here, and the globals that came with it.
 
@@ -252,29 +273,36 @@ class Loaded:
     another function may have brought others since: then it is loaded once more.
     """
 
-    __slots__ = ("_changes", "_globals", "_load", "_value")
+    __slots__ = ("_changes", "_globals", "_load", "_value", "_watched")
 
     def __init__(self, load: Callable[[], Any]) -> None:
         self._load_by(load)
-        self._load = load if self._globals else None  # which keeps the pickle
+        self._load = load if self._globals or self._watched else None  # which keeps the pickle
 
     def _load_by(self, load: Callable[[], Any]) -> None:
-        global _arriving  # noqa: PLW0603 -- as above
+        global _arriving, _watched  # noqa: PLW0603 -- as above
         self._globals: list[tuple[str, Any, Any]] = []
-        _arriving = self._globals
+        self._watched: list[Callable[[], bool]] = []
+        _arriving, _watched = self._globals, self._watched
         try:
             self._value = load()
         finally:
-            _arriving = None
+            _arriving = _watched = None
         self._changes = _changes
 
     def get(self) -> Any:
         """It, with its globals as they came."""
         if self._changes != _changes:
-            if self._load is not None and any(
-                _received.get(name) != told or main.get(name) is not value
-                for name, told, value in self._globals
-            ):
+            if self._load is not None and not self._is_as_it_came():
                 self._load_by(self._load)
+            for name, told, value in self._globals:
+                if told is None:  # a function, for instance, of which each that uses it has its own
+                    _settle(name, None, value)
             self._changes = _changes
         return self._value
+
+    def _is_as_it_came(self) -> bool:
+        return all(
+            told is None or (_received.get(name) == told and main.get(name) is value)
+            for name, told, value in self._globals
+        ) and all(is_as_it_came() for is_as_it_came in self._watched)

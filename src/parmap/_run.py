@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from . import _byvalue, _codec, _stock
+from . import _byvalue, _codec, _globals, _stock
 from ._choice import is_pool, stock_of
 from ._cpus import available_cpus
 from ._intake import Intake
@@ -33,6 +33,7 @@ _TRUSTED = 128
 
 def make_drive(call: Call) -> Drive:
     """Everything ready to run; nothing has been read or started but the clean server."""
+    _globals.begin_call()
     executor, options = call.options.executor, call.options
     stock = _stock.default() if executor == "process" else stock_of(executor)
     packing = executor not in ("thread", "serial") and not is_threads(executor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from . import _codec, _errands, _process, _stock
+from . import _codec, _errands, _globals, _process, _stock
 from ._choice import describe
 from ._cpus import available_cpus
 from ._intake import Intake
@@ -233,6 +233,7 @@ class _Fresh:
     def run(self, raw: Intake, *, star: bool) -> list[Any]:
         """Run all items and answer their results."""
         stop_at = INFINITY if self._timeout is None else time.monotonic() + self._timeout
+        _globals.begin_call()
         items = self._items(raw)
         arguments = [item if star else (item,) for item in items]
         stock = _stock.Stock(self._kind(arguments))

@@ -198,3 +198,49 @@ def test_a_class_that_holds_itself(run):
         check(lambda x: (Node.first.x, Node.kinds[0] is Node is Node.table["node"]), [1])
         check(lambda node: (type(node) is Node, node.first.x), [Node(2)])
         """)
+
+
+def test_items_of_a_class_that_changes_between_calls(run):
+    run("""
+        class Item:
+            level, table = 0, {}
+            def get(self): return self.level, self.table.get("x")
+        class Inner(enum.Enum):
+            ONE = 1
+        class Holder:
+            def __init__(self, *held): self.held = held
+        items = [Item()] * 3
+        with Pool(1) as pool:
+            for level in 1, 2, 1:
+                Item.level, Item.table["x"] = level, level
+                assert parallel_map(Item.get, items, executor=pool) == [(level, level)] * 3
+                assert parallel_map(lambda x: Item.level, [1], executor=pool) == [level]
+                Item.level = 5
+                assert parallel_map(lambda x: Item.level, [1], executor=pool) == [5]
+                Item.level = level
+                assert parallel_map(lambda x: x.get(), items, executor=pool) == [(level, level)] * 3
+            Item.get = lambda self: "other"
+            assert parallel_map(lambda x: x.get(), items, executor=pool) == ["other"] * 3
+            held = [Holder(Item(), Inner.ONE, Holder) for _ in range(3)]
+            def look(x): return type(x) is x.held[2], x.held[0].get(), x.held[1] is Inner.ONE
+            assert parallel_map(look, held, executor=pool) == [(True, "other", True)] * 3
+            Item.large = bytearray(1 << 21)
+            assert parallel_map(lambda x: len(x.large), items, executor=pool) == [1 << 21] * 3
+        """)
+
+
+def test_a_class_is_pickled_once_for_all_items(run):
+    run("""
+        import cloudpickle
+        from parmap import _cloud
+        class Item:
+            def get(self): return 1
+        reduced = []
+        usual = cloudpickle.Pickler.reducer_override
+        def counting(self, obj):
+            if obj is Item: reduced.append(obj)
+            return usual(self, obj)
+        cloudpickle.Pickler.reducer_override = counting
+        assert parallel_map(lambda x: x.get(), [Item() for _ in range(100)]) == [1] * 100
+        assert len(reduced) < 5, len(reduced)
+        """)
