@@ -190,7 +190,7 @@ def _set_state(cls: Any, state: Any) -> None:
     told, attributes, slots, setter, members = state
     _defined.pop(numbers.get(cls), None)
     received = _received.get(cls, {})
-    own: Any = vars(cls)
+    own = cls.__dict__
     changed: dict[str, Any] = {
         name: value
         for name, value in attributes.items()
