@@ -13,13 +13,19 @@ from struct import Struct
 
 from . import _launch, _memory
 from ._segments import Borrower, Lender, Segment, Shared
-from ._wire import AREA, ELSEWHERE, FREED, Decoder, Frame, WireError, head
+from ._wire import AREA, ELSEWHERE, FREED, TRACKER, Decoder, Frame, WireError, head
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import select
     from collections.abc import Sequence
-    from typing import Any
+    from typing import Any, Protocol
+
+    class Holder(Protocol):
+        """Keeps a descriptor open."""
+
+        fd: int
+
 
 #: Buffers handed to the system in one call; no system takes fewer (POSIX has 16, Linux 1024).
 _GATHER = 16 if not hasattr(os, "sysconf") else max(16, min(os.sysconf("SC_IOV_MAX"), 1024))
@@ -76,8 +82,8 @@ class Channel:
         "_decoder",
         "_fds",
         "_outgoing",
-        "areas",
         "lender",
+        "passed",
         "queued",
         "received",
         "sock",
@@ -88,13 +94,13 @@ class Channel:
         self.queued = 0  # bytes put up for sending so far
         self.received = 0
         self._decoder = Decoder()
-        self._outgoing: list[tuple[list[memoryview], Segment | None]] = []
+        self._outgoing: list[tuple[list[memoryview], Holder | None]] = []
         self.lender = Lender()
         self._borrower = Borrower()
         # What the socket has given last, until its descriptors are among those below.
         self._arrived: list[tuple[int, list[tuple[int, int, bytes]], int, Any]] = []
         self._fds: list[int] = []  # received, and their frames not yet whole
-        self.areas: list[int] = []  # those that came with frames of kind AREA; some may be `LOST`
+        self.passed: list[int] = []  # those that came by `queue_fd`; some may be `LOST`
 
     def fileno(self) -> int:
         """The socket's descriptor."""
@@ -147,9 +153,9 @@ class Channel:
         start = memoryview(head(kind, lengths))
         self._outgoing.append(([start, *(view for view in views if view.nbytes)], segment))
 
-    def queue_area(self, segment: Segment) -> None:
-        """Put up memory of which both sides keep a view."""
-        self._outgoing.append(([memoryview(head(AREA, []))], segment))
+    def queue_fd(self, kind: int, holder: Holder) -> None:
+        """Put up a descriptor, of which the other side gets one of its own."""
+        self._outgoing.append(([memoryview(head(kind, []))], holder))
 
     def queue_fds(self, kind: int, parts: Sequence[bytes], fds: Sequence[int]) -> None:
         """Send a small frame now, with descriptors of the caller's; only while nothing waits."""
@@ -247,8 +253,8 @@ class Channel:
             if frame.beside:
                 self.received += sum(frame.beside)
                 self._fill_in(frame)
-            elif frame.kind == AREA:
-                self.areas.append(self._next_fd(may_be_lost=True))
+            elif frame.kind in (AREA, TRACKER):
+                self.passed.append(self._next_fd(may_be_lost=True))
             freed = freed or frame.kind == FREED
         return self._without_freed(frames) if freed else frames
 
@@ -306,14 +312,14 @@ class Channel:
         self._outgoing.clear()
         self.lender = Lender()
         self.sock.close()
-        if self._fds or self.areas or self._arrived:
+        if self._fds or self.passed or self._arrived:
             _launch.undisturbed(self._close_fds)
 
     def _close_fds(self) -> None:
-        fds = {*self._fds, *self.areas}
+        fds = {*self._fds, *self.passed}
         for _, extra, _, _ in self._arrived:
             fds |= {*_descriptors(extra)}
-        self._fds, self.areas, self._arrived = [], [], []
+        self._fds, self.passed, self._arrived = [], [], []
         for fd in fds - {LOST}:
             os.close(fd)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import _signal
 import os
 
-from . import _area, _byvalue, _codec, _failure, _memory, _oom, _segments, _wire
+from . import _area, _byvalue, _codec, _failure, _memory, _oom, _segments, _tracker, _wire
 from ._cell import CLAIMED
 from ._channel import CAN_PASS_FDS, Channel, Closed
 from ._errors import WorkerDied, WorkerStartError
@@ -114,6 +114,7 @@ class Link:
             None  # items it may still be sent in its life; None: any number
         )
         self.ambience = 0  # the version that it has
+        self._tracker: tuple[int, int | None] | None = None  # that it was handed
         self.generation = 0  # that of the caller's modules when it was started
         self._cell = cell
         self._area: _area.Area | None = None
@@ -138,6 +139,7 @@ class Link:
     ) -> None:
         """Send what a new worker needs first."""
         self.ambience, surroundings = ambience
+        self._hand_over_tracker()
         self.channel.queue(_wire.HELLO, [_codec.pack_plain(hello), surroundings, *setup])
         self.flush()
 
@@ -148,6 +150,7 @@ class Link:
         is as the call before.
         """
         self._call += 1
+        self._hand_over_tracker()
         manner = task.halts, task.star, task.timed, task.chunksize
         current = task.key, manner
         if current == self._current and self.ambience == ambience[0]:
@@ -170,6 +173,21 @@ class Link:
         head = _codec.pack_plain((number, forget, *manner))
         self.channel.queue(_wire.CALL, [head, news, *parts], task.shared)
 
+    def _hand_over_tracker(self) -> None:
+        """Let the worker have its resources tracked by the process that tracks ours.
+
+        Only between calls, when all has been heard that it told before: the tracker must not be told of
+        a resource's end first.
+        """
+        running = _tracker.running()
+        if running is None or running == self._tracker or not CAN_PASS_FDS:
+            return
+        try:
+            self.channel.queue_fd(_wire.TRACKER, _tracker.Duplicate(running[0]))
+        except OSError:
+            return  # no descriptor is left: it is tried again
+        self._tracker = running
+
     def send(self, first: int, values: Sequence[Any], kinds: Collection[type]) -> None:
         """Put up the items from index `first` on, among which are these types, for sending."""
         parcels, parts = _codec.bundle(values, kinds)
@@ -190,7 +208,7 @@ class Link:
             segment, self._area = _area.make()
         except OSError:
             return  # it is tried again when there are many more
-        self.channel.queue_area(segment)
+        self.channel.queue_fd(_wire.AREA, segment)
 
     def _owe(self, first: int, count: int) -> None:
         if self._owed:  # where it goes on as it was, there need be no more to look through
@@ -348,6 +366,9 @@ class Link:
             self.refusal = _codec.unpack(parts[:1]), _failure.unpack(parts[1])
         elif kind == _wire.OUTPUT:
             payload = _codec.unpack(parts[:1]), bytes(parts[1])
+        elif kind == _wire.TRACKED:
+            _tracker.note(*_codec.unpack(parts))
+            return []
         elif kind == _wire.CALL_FAILED:
             failed = _codec.unpack(parts[:1])
             self._current = None

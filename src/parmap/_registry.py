@@ -6,7 +6,7 @@ import _thread
 import atexit
 import os
 
-from . import _launch, _lifeline, _modules, _process
+from . import _launch, _lifeline, _modules, _process, _tracker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ class Registry:
                 pass  # there is none
         with self._lock:
             if self._in_use():
+                if not wait:
+                    _tracker.let_go()
                 return
             servers = dict(self._servers)
         for held, server in servers.items():

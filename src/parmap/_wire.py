@@ -36,7 +36,9 @@ FREED = 16  # from a receiver of segments: their numbers, eight bytes each, for 
 PRELOADS = 17  # from the clean server: the module that it imports now, if any, or why it cannot
 AREA = 18  # to a worker: memory for its results; a descriptor comes along
 SHARE = 19  # to the clean server: modules of the standard library that its next workers will need
-KINDS = frozenset(range(HELLO, SHARE + 1))
+TRACKER = 20  # to a worker: the way to the caller's resource tracker; a descriptor comes along
+TRACKED = 21  # from a worker: something to be tracked, or no longer
+KINDS = frozenset(range(HELLO, TRACKED + 1))
 
 MAGIC = 0xA7
 ELSEWHERE = 1 << 63

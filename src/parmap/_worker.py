@@ -25,6 +25,7 @@ from . import (
     _lifeline,
     _memory,
     _nesting,
+    _tracker,
     _wire,
 )
 from ._channel import LOST, SPIN, Channel, Closed, look_again
@@ -102,6 +103,7 @@ class Worker:
         self._channel = channel
         self._words = cell.words
         self._lock = _thread.RLock()  # the function's own threads may print
+        self._sending = False  # by whoever has the lock
         self._pid = os.getpid()
         self._results = Results(self._send)
         self._runner = Runner(cell, self._results)
@@ -128,6 +130,7 @@ class Worker:
 
     def serve(self) -> None:
         """Answer frames until there is no more to come."""
+        _tracker.use(self._tell_tracked)  # the way to the caller's may come before all else
         poller = select.poll()
         poller.register(self._channel.fileno(), select.POLLIN)
         while True:
@@ -145,7 +148,9 @@ class Worker:
                 elif frame.kind == _wire.CALL:
                     self._begin(frame)
                 elif frame.kind == _wire.AREA:
-                    self._take_area(self._channel.areas.pop(0))
+                    self._take_area(self._channel.passed.pop(0))
+                elif frame.kind == _wire.TRACKER:
+                    self._take_tracker(self._channel.passed.pop(0))
                 else:
                     self._set_up(frame)
             # Not before its first item: with a function that is too large, each would leave at once.
@@ -167,11 +172,17 @@ class Worker:
             os._exit(0)  # a function has forked, and its child has come back here
         with self._lock:
             self._channel.queue(kind, parts)
-            while not self._channel.flush():
-                # The function has made it non-blocking, or a process that it forked, which shares it.
-                poller = select.poll()
-                poller.register(self._channel.fileno(), select.POLLOUT)
-                poller.poll()
+            if self._sending:
+                return  # here a finalizer speaks, in the middle of what sends this, too
+            self._sending = True
+            try:
+                while not self._channel.flush():
+                    # The function has made it non-blocking, or a process that it forked, which shares it.
+                    poller = select.poll()
+                    poller.register(self._channel.fileno(), select.POLLOUT)
+                    poller.poll()
+            finally:
+                self._sending = False
 
     def _take_area(self, fd: int) -> None:
         self._results.area = None
@@ -185,6 +196,16 @@ class Worker:
             pass  # no address space
         finally:
             os.close(fd)
+
+    def _take_tracker(self, fd: int) -> None:
+        if fd != LOST:  # else the caller is told, as where it has none
+            _tracker.take(fd)
+
+    def _tell_tracked(self, act: str, name: str, kind: str) -> None:
+        try:
+            self._send(_wire.TRACKED, [_codec.pack_plain((act, name, kind))])
+        except Closed:
+            pass  # nobody is there to track it
 
     # --- setting up -------------------------------------------------------------------------------
 
