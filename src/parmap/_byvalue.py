@@ -11,6 +11,7 @@ from __future__ import annotations
 import copyreg
 import marshal
 import sys
+import types
 from _operator import is_
 from _pickle import Pickler, Unpickler
 from io import BytesIO
@@ -233,6 +234,8 @@ def reduce_function(func: FunctionType, names: set[str], known: _globals.Globals
     """
     space, _ = known.spaces.setdefault(id(func.__globals__), ({}, func.__globals__))
     found = {name: func.__globals__[name] for name in names if name in func.__globals__}
+    if _LAZY is not None:
+        found = _imported(found)
     found |= _submodules(found, names_in(func.__code__))
     is_main = func.__module__ in PROGRAM
     annotate, annotations = annotations_of(func)
@@ -301,6 +304,21 @@ def names_in(code: CodeType) -> set[str]:
     return names
 
 
+#: From Python 3.15 on: the type of what stands for an import that has not been needed yet (PEP 810).
+_LAZY: Any = getattr(types, "LazyImportType", None)
+
+
+def _imported(found: dict[str, Any]) -> dict[str, Any]:
+    """Globals with what was imported in place of what was to be; without what cannot be."""
+    values: dict[str, Any] = {}
+    for name, value in found.items():
+        try:
+            values[name] = value.resolve() if type(value) is _LAZY else value
+        except ImportError:
+            pass  # if the function needs it, it will say so
+    return values
+
+
 def _submodules(found: dict[str, Any], names: set[str]) -> dict[str, Any]:
     """Loaded submodules that `package.module` expressions need, though no global names them."""
     packages = [
@@ -310,12 +328,15 @@ def _submodules(found: dict[str, Any], names: set[str]) -> dict[str, Any]:
     ]
     if not packages:
         return {}
-    return {
-        f" {name}": module
-        for name, module in list(sys.modules.items())
-        for package in packages
-        if name.startswith(package) and names.issuperset(name[len(package) :].split("."))
-    }
+    submodules: dict[str, Any] = {}
+    for name in [*sys.modules, *getattr(sys, "lazy_modules", ())]:
+        for package in packages:
+            if name.startswith(package) and names.issuperset(name[len(package) :].split(".")):
+                try:
+                    submodules[f" {name}"] = _import(name)
+                except ImportError:
+                    pass  # a lazy import may be of what is no module
+    return submodules
 
 
 # --- in the worker --------------------------------------------------------------------------------

@@ -187,3 +187,36 @@ def test_functions_from_before(module):
     assert parallel_map(old, [1]) == [old(1)] == [("new", 1)]
     assert parallel_map(new, [1]) == [new(1)]
     assert parallel_map(old, [1]) == [old(1)]
+
+
+LAZY = """
+lazy import json
+lazy import xml.dom.minidom
+lazy import not_there
+lazy from string import ascii_lowercase as letters
+from parmap import Pool, parallel_map, run_in_process
+
+class Item:
+    def __init__(self, x): self.x = x
+def func(x):
+    if x < 0: not_there.anything()
+    return json.dumps(x), letters[:x], xml.dom.minidom.parseString("<a/>").documentElement.tagName
+def by_class(item): return Item(item.x).x, func(item.x)
+def start():
+    global text
+    text = json.dumps([1])
+text = None
+expected = ("2", "ab", "a")
+assert parallel_map(func, [2]) == [expected]
+assert parallel_map(lambda x: func(x), [2]) == [expected]
+assert parallel_map(by_class, [Item(2)]) == [(2, expected)]
+assert run_in_process(func, 2) == expected
+with Pool(1, initializer=start) as pool:
+    assert parallel_map(lambda x: text, [2], executor=pool) == ["[1]"]
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 15), reason="there are no lazy imports")
+@pytest.mark.parametrize("flags", [(), ("-X", "lazy_imports=all")], ids=["", "all"])
+def test_lazy_imports(program, flags):
+    program.run(LAZY, flags=("-W", "error", *flags))
