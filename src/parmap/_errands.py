@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from . import _byvalue, _codec, _globals
 
 TYPE_CHECKING = False
@@ -27,6 +29,11 @@ def apply_task(
         _byvalue.make_room(_known, _KNOWN)
     _known[function] = loaded
     return loaded.get()(*arguments, **keywords)
+
+
+def find_modules(path: list[str]) -> None:
+    """Let modules be found where the caller finds them."""
+    sys.path[:] = path
 
 
 carried: Any = None  # what a process was started with, where it could not be sent afterwards

@@ -17,6 +17,7 @@ from ._drive import Drive
 from ._errors import WorkerDied
 from ._plan._vocabulary import GaveBack, Stop, WorkerGone, WorkerReady
 from ._runner import unpack_item
+from ._serialization import SerializationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,11 +90,15 @@ def run_there(
     halts: bool,  # noqa: FBT001
 ) -> tuple[Any, ...]:
     """Run a chunk in somebody else's worker, bytes in and bytes out."""
-    if key not in _functions:
-        _byvalue.make_room(_functions, _FUNCTIONS)
-        parts_of_it = [memoryview(part) for part in function]
-        _functions[key] = _globals.Loaded(lambda: _codec.unpack(parts_of_it))
-    func = _functions[key].get()
+    try:
+        if key not in _functions:
+            _byvalue.make_room(_functions, _FUNCTIONS)
+            parts_of_it = [memoryview(part) for part in function]
+            _functions[key] = _globals.Loaded(lambda: _codec.unpack(parts_of_it))
+        func = _functions[key].get()
+    except _byvalue.RAISED as error:
+        msg = f"the function cannot be loaded in a worker: {_failure.said(error)}"
+        raise SerializationError(msg) from error
     values = _codec.unbundle(parcels, [memoryview(part) for part in parts])
     results: list[Any] = []
     failures: list[tuple[int, bytes, bool]] = []

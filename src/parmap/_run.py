@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from . import _byvalue, _codec, _globals, _stock
+from . import _byvalue, _codec, _errands, _globals, _stock
 from ._choice import is_pool, stock_of
 from ._cpus import available_cpus
 from ._intake import Intake
@@ -122,7 +122,8 @@ def _runner(call: Call) -> tuple[Any, int, Any]:
         import concurrent.futures
 
         workers = workers or available_cpus()
-        made = concurrent.futures.InterpreterPoolExecutor(workers)  # type: ignore[attr-defined]
+        make: Any = concurrent.futures.InterpreterPoolExecutor  # type: ignore[attr-defined]
+        made = make(workers, initializer=_errands.find_modules, initargs=(_path(),))
         return _executors.Submitting(made, owned=True), workers, None
     if is_pool(executor):
         return _executors.Applying(executor), _executors.width(executor), None
@@ -132,6 +133,11 @@ def _runner(call: Call) -> tuple[Any, int, Any]:
 
         context = copy_context()
     return _executors.Submitting(executor, owned=False), _executors.width(executor), context
+
+
+def _path() -> list[str]:
+    places: list[Any] = sys.path  # with whatever somebody has put there
+    return [place for place in places if isinstance(place, str)]
 
 
 def is_threads(executor: Any) -> bool:

@@ -220,3 +220,24 @@ with Pool(1, initializer=start) as pool:
 @pytest.mark.parametrize("flags", [(), ("-X", "lazy_imports=all")], ids=["", "all"])
 def test_lazy_imports(program, flags):
     program.run(LAZY, flags=("-W", "error", *flags))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="there are no such executors")
+def test_interpreters_find_modules_where_the_program_does(program):
+    (program.folder / "more").mkdir()
+    (program.folder / "more" / "elsewhere.py").write_text("def func(x): return x + 1\n", "utf-8")
+    program.run("""
+        import os, sys
+        from concurrent.futures import InterpreterPoolExecutor
+        from parmap import SerializationError, parallel_map
+        sys.path.insert(0, os.path.abspath("more"))
+        import elsewhere
+        assert parallel_map(elsewhere.func, [1, 2], executor="interpreter") == [2, 3]
+        with InterpreterPoolExecutor(1, initializer=sys.path.clear) as pool:
+            try:
+                parallel_map(elsewhere.func, [1, 2], executor=pool)
+            except SerializationError as error:
+                assert "elsewhere" in str(error), error
+            else:
+                raise AssertionError("it was found")
+        """)
