@@ -189,7 +189,7 @@ def _say_nothing(_cls: type, /, **_: object) -> None:
 def _set_state(cls: Any, state: Any) -> None:
     told, attributes, slots, setter, members = state
     _defined.pop(numbers.get(cls), None)
-    received = _received.get(cls, {})
+    received = _received.setdefault(cls, {})
     own = cls.__dict__
     changed: dict[str, Any] = {
         name: value

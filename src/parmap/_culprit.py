@@ -22,7 +22,9 @@ _OF_PROCESSES = (
     "pass it in a Pool's `initargs`, or as an argument of run_in_process or spawn_each; what items, "
     "functions and results of a map can carry is its like from a `multiprocessing.Manager()`"
 )
+_A_MODULE = "put the class into a module of its own, and import it from there"
 _WAYS_OUT = {
+    "_ctypes": _A_MODULE,
     "_thread": "locks belong to one process: use a `multiprocessing` one with run_in_process, "
     "spawn_each or `initargs`, or create it inside the function",
     "_io": "open it inside the function and pass its path instead",
@@ -36,6 +38,7 @@ _ELSE = "create it inside the function, or once for each worker in a Pool's `ini
 
 #: The same for what a function returns.
 _WAYS_BACK = {
+    "_ctypes": _A_MODULE,
     "_thread": "locks belong to one process: return what is beside it",
     "_io": "return its path, or what is in it",
     "sqlite3": "return what was read from it",
@@ -76,6 +79,8 @@ def _way_out(culprit: object, *, home: bool) -> str:
     kind = type(culprit)
     if _cloud.belongs_to_processes(culprit):
         return _OF_PROCESSES
+    if isinstance(culprit, type):
+        return _A_MODULE
     ways, otherwise = (_WAYS_BACK, _ELSE_BACK) if home else (_WAYS_OUT, _ELSE)
     return ways.get(kind.__name__) or ways.get(kind.__module__.partition(".")[0], otherwise)
 

@@ -244,3 +244,12 @@ def test_a_class_is_pickled_once_for_all_items(run):
         assert parallel_map(lambda x: x.get(), [Item() for _ in range(100)]) == [1] * 100
         assert len(reduced) < 5, len(reduced)
         """)
+
+
+def test_a_class_that_adds_nothing(run):
+    run("""
+        class Base: version = 1
+        class Derived(Base): version = 1
+        check(lambda x: (x.version, x is Derived, x is Base), [Derived, Base])
+        check(lambda x: x.version, [Derived(), Derived()])
+        """)

@@ -108,3 +108,16 @@ sock.close(); connection.close(); file.close(); pool.shutdown()
 @pytest.mark.parametrize("how", ["script", "stdin"])
 def test_what_main_mentions_and_cannot_travel(program, how):
     assert program.run(PROGRAM, how=how) == "ended\n"
+
+
+def test_a_class_that_cannot_be_carried(program):
+    assert "put the class into a module" in program.run("""
+        import ctypes
+        from parmap import SerializationError, parallel_map
+        class Point(ctypes.Structure):
+            _fields_ = [("x", ctypes.c_int)]
+        try:
+            parallel_map(lambda x: Point(x).x, [1])
+        except SerializationError as error:
+            print(error)
+        """)
