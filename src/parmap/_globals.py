@@ -95,9 +95,11 @@ class _Written(Piece):
 
     def reduce(self, pickler: Any) -> Any:
         memo = pickler.memo.copy()
-        place, _ = memo[id(self.held)]
-        memo[id(self.held.value)] = place, self.held.value
-        pickler.memo = memo
+        value = self.held.value
+        if id(value) in memo:  # else it is never referred to: `()` is written anew each time
+            place, _ = memo[id(self.held)]
+            memo[id(value)] = place, value
+            pickler.memo = memo
         return _last, (None,)
 
 
@@ -195,12 +197,11 @@ def alone(value: object, makers: Sequence[Callable[..., Any]]) -> bytes:
 #: What stands for the caller's `__main__` here.
 main: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
 
-_received: dict[
-    str, Any
-] = {}  # what tells the caller's globals from later ones, as they last arrived
+#: The caller's globals as they last arrived: what tells them from later ones (None: nothing does), value.
+_received: dict[str, tuple[bytes | None, Any]] = {}
 
-#: The globals that come with what `Loaded` is loading: name, what tells it from others, value.
-_arriving: list[tuple[str, Any, Any]] | None = None
+#: The globals that come with what `Loaded` is loading: name, and the same.
+_arriving: list[tuple[str, bytes | None, Any]] | None = None
 _watched: list[Callable[[], bool]] | None = None  # whether what else came with it is as it came
 _changes = 0  # how often a global of the caller's was set to what it was not
 
@@ -210,15 +211,17 @@ def _last(*parts: Any) -> Any:
 
 
 def _hold(names: list[str], alone: bytes, value: Any) -> Any:
-    """The value of globals: what has become of it here, if it is what it was in the caller."""
+    """The value of globals: the object that came before, if it is what it was in the caller.
+
+    (What the globals are here may be another one, which an initializer has put there.)
+    """
     for name in names:
-        if name in main and _received.get(name) == alone and not _has_arrived(main[name]):
-            value = main[name]
+        told, before = _received.get(name, (None, None))
+        if told == alone and not _has_arrived(before):
+            value = before
             break
     for name in names:
         _settle(name, alone, value)
-        if _arriving is not None:
-            _arriving.append((name, alone, value))
     return value
 
 
@@ -230,14 +233,10 @@ def _has_arrived(value: Any) -> bool:
 def arrive(found: dict[str, Any]) -> None:
     """Let globals of the caller's be as they are there.
 
-    Where one is what it was before, which only plain values can tell here, what has become of it stays.
+    Only plain values can be known again here; all others were, at the head of the pickle, or are new.
     """
     for name, value in found.items():
-        told = _short(value)
-        if _arriving is not None:
-            _arriving.append((name, told, value))
-        if name not in main or told is None or _received.get(name) != told:
-            _settle(name, told, value)
+        _settle(name, _short(value), value)
 
 
 def _short(value: Any) -> bytes | None:
@@ -247,12 +246,27 @@ def _short(value: Any) -> bytes | None:
     return dumps(value, 5)
 
 
-def _settle(name: str, told: Any, value: Any) -> None:
+def _settle(name: str, told: bytes | None, value: Any) -> None:
+    """Let a global be what it is in the caller; but what it has become here stays if it is as it came."""
     global _changes  # noqa: PLW0603 -- of the one program that there is here
+    if _arriving is not None:
+        _arriving.append((name, told, value))
+    if _is_as_it_came(name, told, value):
+        return
+    _received[name] = told, value
     if name not in main or main[name] is not value:
         _changes += 1
         main[name] = value
-    _received[name] = told
+
+
+def _is_as_it_came(name: str, told: bytes | None, value: Any) -> bool:
+    before = _received.get(name)
+    return (
+        told is not None
+        and before is not None
+        and before[0] == told
+        and (before[1] is value or type(value) in PLAIN)
+    )
 
 
 def watch(is_as_it_came: Callable[[], bool], *, changed: bool) -> None:
@@ -281,7 +295,7 @@ class Loaded:
 
     def _load_by(self, load: Callable[[], Any]) -> None:
         global _arriving, _watched  # noqa: PLW0603 -- as above
-        self._globals: list[tuple[str, Any, Any]] = []
+        self._globals: list[tuple[str, bytes | None, Any]] = []
         self._watched: list[Callable[[], bool]] = []
         _arriving, _watched = self._globals, self._watched
         try:
@@ -302,7 +316,7 @@ class Loaded:
         return self._value
 
     def _is_as_it_came(self) -> bool:
-        return all(
-            told is None or (_received.get(name) == told and main.get(name) is value)
-            for name, told, value in self._globals
-        ) and all(is_as_it_came() for is_as_it_came in self._watched)
+        known = (one for one in self._globals if one[1] is not None)
+        return all(_is_as_it_came(*one) for one in known) and all(
+            is_as_it_came() for is_as_it_came in self._watched
+        )

@@ -135,6 +135,24 @@ def test_what_an_initializer_has_done_to_it_stays(run, value):
         """)
 
 
+@pytest.mark.parametrize("value", ["...", "()", "{}", "object()", "frozenset()"])
+def test_what_an_initializer_puts_in_its_place_is_there_alone(run, value):
+    """What referred to the object still does."""
+    run(f"""
+        thing, other = {value}, 0
+        held = [thing]
+        def init():
+            global thing
+            thing = "open"
+        def func(x, known=thing, *, named=(thing,), empty=()):
+            return thing, known is named[0] is held[0], empty, other, ANY and 1
+        with Pool(1, initializer=init) as pool:
+            for other in range(3):
+                expected = "open", True, (), other, ANY and 1
+                assert parallel_map(func, range(2), executor=pool) == [expected] * 2
+        """)
+
+
 def test_a_changed_global_is_the_callers(run):
     run("""
         state = {"n": 0}
