@@ -1,7 +1,7 @@
 """What a call brings along to its workers, so that the function finds there what it would find here.
 
 Directory, `sys.path`, `sys.argv`, environment, warning filters, recursion and integer-digit limits, decimal
-context, and who the caller is in the eyes of `multiprocessing`.
+context, where `__main__` came from, and who the caller is in the eyes of `multiprocessing`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import warnings
 from _pickle import loads
 
+from . import _globals
 from ._environ import as_kept, change, variables
 from ._filters import Filters, here
 from ._imports import when_imported
@@ -48,6 +49,7 @@ def gather() -> dict[str, Any]:
         "recursion": sys.getrecursionlimit(),
         "digits": sys.get_int_max_str_digits(),
         "decimal": _decimal(),
+        "main": _main(),
         "process": _process(),
     }
 
@@ -63,6 +65,7 @@ def is_same(found: Mapping[str, Any]) -> bool:
         and variables() == found["environment"]
         and _directory() == found["directory"]
         and _decimal() == found["decimal"]
+        and _main() == found["main"]
         and bool(_process() == found["process"])
     )
 
@@ -82,6 +85,24 @@ def _decimal() -> tuple[Any, ...] | None:
     decimal = sys.modules.get("decimal")
     # `__reduce__` holds everything that a context is made of, in built-in types.
     return None if decimal is None else decimal.getcontext().__reduce__()[1]
+
+
+def _main() -> tuple[str | None, str | None, str | None]:
+    """Package, file and full name of `__main__`: what a relative import starts from."""
+    if _caller:
+        known: tuple[str | None, str | None, str | None] = _caller["main"]
+        return known  # this is a worker, whose functions are of its caller's `__main__`
+    main: Any = sys.modules.get("__main__")
+    if type(main) is not type(sys):  # it may be what `_process` puts there for a moment
+        main = getattr(main, "_real", main)
+    held: dict[str, Any] = getattr(main, "__dict__", {})
+    package, file, spec = held.get("__package__"), held.get("__file__"), held.get("__spec__")
+    name = spec and getattr(spec, "name", None)
+    return (
+        package if type(package) is str else None,
+        file if type(file) is str else None,
+        name if type(name) is str else None,
+    )
 
 
 def _process() -> tuple[str, int, bytes | None]:
@@ -133,6 +154,7 @@ def adopt(found: dict[str, Any], own: dict[str, str]) -> None:
     _wanted.update({key: value for key, value in found.items() if _caller.get(key) != value})
     _wanted["environment"] = environment
     _caller.update(found)
+    _globals.place_main(*found["main"])
     _calm.clear()
     enforce()
 
@@ -148,7 +170,7 @@ def keep() -> None:
 
 def _current() -> dict[str, Any]:
     found = gather()
-    del found["process"]
+    del found["main"], found["process"]
     return found
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copyreg
 import marshal
 import sys
+from _frozen_importlib import ModuleSpec
 from _operator import is_
 from _pickle import Pickler, Unpickler
 from io import BytesIO
@@ -231,7 +232,9 @@ def reduce_function(func: FunctionType, names: set[str], known: _globals.Globals
 
     Functions of one module share one namespace, also between the functions of one pickle.
     """
-    space, _ = known.spaces.setdefault(id(func.__globals__), ({}, func.__globals__))
+    space, _ = known.spaces.setdefault(
+        id(func.__globals__), (_for_imports(func.__globals__), func.__globals__)
+    )
     found = {name: func.__globals__[name] for name in names if name in func.__globals__}
     found |= _submodules(found, names_in(func.__code__))
     is_main = func.__module__ in PROGRAM
@@ -256,6 +259,11 @@ def reduce_function(func: FunctionType, names: set[str], known: _globals.Globals
     )
     # The state comes after the function, so that it may hold the function itself.
     return _make, bare, state, None, None, _set_state
+
+
+def _for_imports(space: dict[str, Any]) -> dict[str, Any]:
+    """What a relative import in a function of this namespace starts from."""
+    return {"__package__": space["__package__"]} if space.get("__package__") else {}
 
 
 def annotations_of(func: Any) -> tuple[Any, dict[str, Any]]:
@@ -334,6 +342,8 @@ def _make(
     else:
         space.setdefault("__name__", module)
         space.setdefault("__builtins__", __builtins__)
+        if "__package__" in space:  # see `_globals.place_main`
+            space.setdefault("__spec__", ModuleSpec(space["__package__"], None, is_package=True))
     made = marshal.loads(code)  # noqa: S302 -- as safe as the pickle that it stands in
     func = FunctionType(made, space, name, None, tuple(CellType() for _ in range(cells)) or None)
     func.__qualname__ = qualname

@@ -10,6 +10,8 @@ then refers to it, is told that what stayed, or the new value, is that object.
 
 from __future__ import annotations
 
+from _frozen_importlib import ModuleSpec
+from _frozen_importlib_external import SourceFileLoader
 from _pickle import dumps
 from io import BytesIO
 from types import FunctionType, ModuleType
@@ -194,6 +196,21 @@ def alone(value: object, makers: Sequence[Callable[..., Any]]) -> bytes:
 
 #: What stands for the caller's `__main__` here.
 main: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
+
+
+def place_main(package: str | None, file: str | None, name: str | None) -> None:
+    """Let functions of the caller's `__main__` know where it came from, as `from . import` must.
+
+    `name` is the full name of what was run by `python -m`, None for a script.
+    """
+    told: dict[str, Any] = {"__package__": package, "__file__": file}
+    if name is not None:  # from Python 3.15 on, relative imports may ask nothing else
+        loader = SourceFileLoader(name, file or "")
+        told["__spec__"] = ModuleSpec(name, loader, origin=file)
+    for key in ("__package__", "__file__", "__spec__"):
+        main.pop(key, None)
+    main.update({key: value for key, value in told.items() if value is not None})
+
 
 _received: dict[
     str, Any

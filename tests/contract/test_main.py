@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 HOWS = ("script", "-c", "-m", "stdin")
@@ -323,3 +325,82 @@ def test_nested_calls(program):
         assert run_in_process(alone) >= 1
         """
     program.run(source)
+
+
+@pytest.fixture
+def package(program):
+    """A package `outer` with a module `near`, and one within it, `outer.inner`."""
+    inner = program.folder / "outer" / "inner"
+    inner.mkdir(parents=True)
+    (inner.parent / "__init__.py").write_text("")
+    (inner / "__init__.py").write_text(
+        """
+def made():
+    def local(x):
+        from . import near
+        return x + near.N
+    return local
+"""
+    )
+    (inner.parent / "near.py").write_text("N = 10\n")
+    (inner / "near.py").write_text("N = 20\n")
+    return inner.parent
+
+
+RELATIVE = """
+from parmap import Pool, parallel_map, run_in_process, spawn_each
+from .near import N
+class Item:
+    def __init__(self, x): self.x = x
+    def plus(self):
+        from . import near
+        return self.x + near.N
+def func(x):
+    from .near import N as again
+    from .inner.made_here import M
+    return x + again + M
+def nested(x):
+    return parallel_map(func, [x], max_workers=1)
+def told(x):
+    return __package__, __file__, __name__
+for executor in (None, *(Pool(1, start_method=m) for m in ("forkserver", "spawn", "fork"))):
+    assert parallel_map(func, [1, 2], executor=executor) == [111, 112]
+    assert parallel_map(lambda x: x + func(x), [1], executor=executor) == [112]
+    assert parallel_map(Item.plus, [Item(1)], executor=executor) == [11]
+    assert parallel_map(told, [1], executor=executor) == [told(1)]
+assert parallel_map(nested, [1, 2]) == [[111], [112]]
+assert run_in_process(func, 1) == 111 and spawn_each(Item.plus, [Item(2)]) == [12]
+assert run_in_process(nested, 1) == [111]
+from .inner import made
+assert parallel_map(made(), [1]) == [21]
+print(__name__)
+"""
+
+
+@pytest.mark.parametrize("name", ["__main__", "module"])
+def test_relative_imports_in_functions(program, package, name):
+    (package / f"{name}.py").write_text(RELATIVE)
+    (package / "inner" / "made_here.py").write_text("M = 100\n")
+    source = f"""
+        import runpy, sys
+        sys.argv = ["python"]
+        runpy.run_module("outer{"" if name == "__main__" else ".module"}", run_name="__main__", alter_sys=True)
+        """
+    assert program.run(source, how="-c") == "__main__\n"
+    name = "outer" if name == "__main__" else "outer.module"
+    assert program.run_module(name) == "__main__\n"
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 15), reason="imports ask `__spec__` alone")
+def test_a_script_that_says_what_its_package_is(program, package):
+    source = """
+        import sys
+        __package__ = "outer"
+        from parmap import parallel_map
+        def func(x):
+            from .near import N
+            return x + N, __package__, __file__ == sys.argv[0]
+        print(parallel_map(func, [1]))
+        """
+    # Without the flag: from Python 3.13 on, to say it without a `__spec__` warns.
+    assert program.run(source, flags=()) == "[(11, 'outer', True)]\n"
