@@ -60,7 +60,7 @@ class _Pickler(cloudpickle.Pickler):
     _keyed = True
     _tells = True  # classes bring along what tells whether they have changed
 
-    def reducer_override(self, obj: Any) -> Any:
+    def reducer_override(self, obj: Any) -> Any:  # noqa: PLR0911 -- one for each kind
         if isinstance(obj, type) and (
             obj.__module__ != "builtins" or obj.__flags__ & _classes.HEAP
         ):
@@ -74,6 +74,8 @@ class _Pickler(cloudpickle.Pickler):
             return _cached_property, (obj.func, obj.attrname, obj.__doc__)
         if type(obj) is FunctionType and not _byvalue.importable(obj):
             return self._reduce_function(obj)
+        if id(obj) in self._singletons:
+            return _byvalue.singleton, self._singletons[id(obj)]
         is_member = isinstance(obj, enum.Enum)
         reduced = _classes.reduce_member(obj) if is_member else _named.reduce(obj)
         return super().reducer_override(obj) if reduced is None else reduced
@@ -122,6 +124,10 @@ class _Pickler(cloudpickle.Pickler):
 
     def _tell(self, value: object) -> bytes:
         return _globals.alone(value, _ALONE) if self._tells else b""
+
+    @functools.cached_property
+    def _singletons(self) -> dict[int, tuple[str, str]]:
+        return {} if self.home else _byvalue.singletons()
 
     @functools.cached_property
     def globals(self) -> _globals.Globals:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 
 import pytest
@@ -404,3 +405,63 @@ def test_a_script_that_says_what_its_package_is(program, package):
         """
     # Without the flag: from Python 3.13 on, to say it without a `__spec__` warns.
     assert program.run(source, flags=()) == "[(11, 'outer', True)]\n"
+
+
+def test_what_each_process_has_one_of(program):
+    source = """
+        import functools, os, random, sys, warnings
+        from os import environ, environb
+        from random import choice, random as draw
+        from sys import argv, modules, path, stderr, stdout
+        from parmap import parallel_map
+        get = environ.get
+        def same(x):
+            return (
+                environ is os.environ, environb is os.environb, argv is sys.argv, modules is sys.modules,
+                path is sys.path, stderr is sys.stderr, stdout is sys.stdout, draw.__self__ is random._inst,
+            )
+        class Item:
+            def same(self): return same(self)
+        def default(x, given=os.environ): return given is os.environ
+        def enclosed(given): return lambda x: given is os.environ
+        def change(x):
+            environ["CHANGED"] = "yes"
+            return os.getenv("CHANGED"), get("CHANGED"), get("PARMAP_WORKER") == os.environ["PARMAP_WORKER"]
+        held = enclosed(environ)
+        for _ in range(2):
+            assert set(parallel_map(same, [1, 2])) == {(True,) * 8}
+            assert parallel_map(Item.same, [Item()]) == [(True,) * 8]
+            assert parallel_map(default, [1]) == parallel_map(held, [1]) == [True]
+            assert parallel_map(change, [1]) == [("yes", "yes", True)]
+        # As a result it is a copy: what the caller has is another one.
+        assert parallel_map(lambda x: environ, [1])[0]["PARMAP_WORKER"].isdigit()
+        stdout.flush()
+        parallel_map(stdout.write, ["written"])
+        """
+    assert program.run(source) == "written"
+
+
+@pytest.mark.parametrize("module", ["random", "numpy.random"])
+def test_workers_draw_numbers_of_their_own(program, module):
+    if importlib.util.find_spec(module.partition(".")[0]) is None:
+        pytest.skip("not installed")
+    source = f"""
+        import functools, time
+        import {module} as module
+        from {module} import random as draw, uniform
+        from parmap import Pool, parallel_map
+        def slowly(x):
+            time.sleep(0.05)
+            return draw()
+        with Pool(2) as pool:
+            drawn = parallel_map(slowly, range(4), executor=pool)
+            drawn += parallel_map(lambda x: module.random(), range(4), executor=pool, chunksize=1)
+        for _ in range(2):  # each in a fresh worker
+            with Pool(1) as pool:
+                drawn += parallel_map(uniform, [0], [1], executor=pool)
+                drawn += parallel_map(functools.partial(uniform, 0), [1], executor=pool)
+        assert len(set(drawn)) == 12, drawn
+        own = __import__("random").Random(3)
+        assert parallel_map(lambda x: own.random(), [1]) == parallel_map(own.uniform, [0], [1])
+        """
+    program.run(source, flags=())
