@@ -9,6 +9,7 @@ from __future__ import annotations
 import _thread
 import os
 import sys
+import time
 import warnings
 from _pickle import loads
 
@@ -225,8 +226,15 @@ def enforce() -> None:
     if "decimal" in changed and now["decimal"]:
         _set_decimal(sys.modules["decimal"])
     if "environment" in changed:
-        change(now["environment"], _wanted["environment"])
+        _set_environment(now["environment"])
     _calm = gather() if done else {}
+
+
+def _set_environment(now: Mapping[Any, Any]) -> None:
+    wanted, zone = _wanted["environment"], as_kept("TZ")
+    change(now, wanted)
+    if now.get(zone) != wanted.get(zone) and hasattr(time, "tzset"):
+        time.tzset()  # by itself the C library does not look again
 
 
 def _set_filters() -> None:
