@@ -1,7 +1,8 @@
 """What a call brings along to its workers, so that the function finds there what it would find here.
 
-Directory, `sys.path`, `sys.argv`, environment, warning filters, recursion and integer-digit limits, decimal
-context, where `__main__` came from, and who the caller is in the eyes of `multiprocessing`.
+Directory, `sys.path` and what it does not lead to, `sys.argv`, environment, warning filters, recursion and
+integer-digit limits, decimal context, where `__main__` came from, and who the caller is in the eyes of
+`multiprocessing`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 import warnings
 from _pickle import loads
 
-from . import _globals
+from . import _globals, _strays
 from ._environ import as_kept, change, variables
 from ._filters import Filters, here
 from ._imports import when_imported
@@ -43,6 +44,8 @@ def gather() -> dict[str, Any]:
     """The surroundings now, as built-in types and warning filters."""
     return {
         "directory": _directory(),
+        "modules": len(sys.modules),  # with which there may be other strays
+        "strays": _strays.gather(),
         "path": [entry for entry in _path() if isinstance(entry, str)],
         "argv": [*sys.argv],
         "environment": dict(variables()),
@@ -66,6 +69,7 @@ def is_same(found: Mapping[str, Any]) -> bool:
         and variables() == found["environment"]
         and _directory() == found["directory"]
         and _decimal() == found["decimal"]
+        and len(sys.modules) == found["modules"]
         and _main() == found["main"]
         and bool(_process() == found["process"])
     )
@@ -171,7 +175,8 @@ def keep() -> None:
 
 def _current() -> dict[str, Any]:
     found = gather()
-    del found["main"], found["process"]
+    for what in ("main", "modules", "process", "strays"):
+        del found[what]
     return found
 
 

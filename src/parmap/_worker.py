@@ -25,6 +25,7 @@ from . import (
     _lifeline,
     _memory,
     _nesting,
+    _strays,
     _tracker,
     _wire,
 )
@@ -425,6 +426,7 @@ def _values(frame: _wire.Frame, parcels: Any, count: int) -> Any:
 def _surroundings(data: memoryview) -> dict[str, Any]:
     found: dict[str, Any] = _codec.unpack([data])
     _nesting.ancestors = found.pop("ancestors")
+    _strays.adopt(found.pop("strays"))
     sys.path[:] = found["path"]  # a class of the caller's may need it, which is a filter's category
     try:
         filters = memoryview(found["filters"])
