@@ -465,3 +465,15 @@ def test_workers_draw_numbers_of_their_own(program, module):
         assert parallel_map(lambda x: own.random(), [1]) == parallel_map(own.uniform, [0], [1])
         """
     program.run(source, flags=())
+
+
+def test_submodules_that_only_an_attribute_names(program):
+    source = """
+        import xml.etree.ElementTree, decimal
+        from parmap import parallel_map
+        class Item: pass
+        def simple(x): return xml.etree.ElementTree.fromstring(x).tag
+        def with_a_class(x): return Item and xml.etree.ElementTree.fromstring(x).tag
+        assert parallel_map(with_a_class, ["<a/>"]) == parallel_map(simple, ["<a/>"]) == ["a"]
+        """
+    program.run(source)
