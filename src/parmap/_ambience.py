@@ -97,10 +97,7 @@ def _main() -> tuple[str | None, str | None, str | None]:
     if _caller:
         known: tuple[str | None, str | None, str | None] = _caller["main"]
         return known  # this is a worker, whose functions are of its caller's `__main__`
-    main: Any = sys.modules.get("__main__")
-    if type(main) is not type(sys):  # it may be what `_process` puts there for a moment
-        main = getattr(main, "_real", main)
-    held: dict[str, Any] = getattr(main, "__dict__", {})
+    held = _globals.of_main()
     package, file, spec = held.get("__package__"), held.get("__file__"), held.get("__spec__")
     name = spec and getattr(spec, "name", None)
     return (

@@ -171,7 +171,7 @@ def _traits(func: FunctionType) -> list[Any] | None:
                 traits.append(sys.intern(str(len(sys.modules))))
         traits += held
         traits += func.__code__, space, func.__name__, func.__qualname__, func.__module__
-        traits.append(func.__doc__)
+        traits += func.__doc__, space.get(func.__qualname__)
     return traits
 
 
@@ -249,6 +249,8 @@ def reduce_function(func: FunctionType, names: set[str], known: _globals.Globals
     found |= _submodules(found, names_in(func.__code__))
     found |= _named_among(found)
     is_main = func.__module__ in PROGRAM
+    if is_main and func.__globals__.get(func.__qualname__) is func:
+        found[func.__qualname__] = func  # for who looks for it by its name
     annotate, annotations = annotations_of(func)
     bare = (
         marshal.dumps(func.__code__),

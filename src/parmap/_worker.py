@@ -54,9 +54,13 @@ _AT, _CLAIMED, _SINCE, _LIMIT = _cell.AT, _cell.CLAIMED, _cell.SINCE, _cell.LIMI
 _KEPT_LOW, _KEPT_HIGH = _cell.KEPT_LOW, _cell.KEPT_HIGH
 
 
-def main(sock: int, cell: int, lifeline: int, *, last: bool = True) -> None:
-    """Be a worker until the caller has no more need of it; if this is the `last` thing, end the process."""
+def main(sock: int, cell: int, lifeline: int, *, last: bool = True, forked: bool = False) -> None:
+    """Be a worker until the caller has no more need of it; if this is the `last` thing, end the process.
+
+    `forked` says that this is a fork of the caller, whose `__main__` is here.
+    """
     code = 1
+    _globals.be_main(forked=forked)
     _nesting.bottom = main.__code__
     try:
         _lifeline.hold(lifeline)

@@ -477,3 +477,90 @@ def test_submodules_that_only_an_attribute_names(program):
         assert parallel_map(with_a_class, ["<a/>"]) == parallel_map(simple, ["<a/>"]) == ["a"]
         """
     program.run(source)
+
+
+FINDS_ITSELF = """
+from __future__ import annotations
+import copy, dataclasses, enum, inspect, pickle, shelve, sys, typing
+from parmap import Pool, parallel_map, run_in_process
+print("started")
+@dataclasses.dataclass
+class Inner: x: int
+@dataclasses.dataclass
+class Outer: inner: Inner | None
+class Colour(enum.Enum): RED = 1
+class Singleton:
+    made = None
+    def __reduce__(self): return single, ()
+def single():
+    Singleton.made = Singleton.made or Singleton()
+    return Singleton.made
+def again(x): return pickle.loads(pickle.dumps(x))
+def keeps(x):
+    with shelve.open(f"shelf-{x}") as shelf:
+        shelf["it"] = Outer(Inner(x))
+        return shelf["it"]
+def hints(cls): return typing.get_type_hints(cls)
+def itself(x): return again(itself) is itself and again(Outer) is Outer and again(Colour.RED) is Colour.RED
+def one(x): return again(single()) is single() is Singleton.made
+def named(x): return sys.modules["__main__"].__file__ == __file__ and sys.modules["__main__"].named is named
+def text(x): return inspect.getsource(Inner), inspect.getsource(text)
+def nested(x): return parallel_map(again, [Outer(Inner(x))], max_workers=1)
+for executor in (None, Pool(1), Pool(1, start_method="spawn")):
+    def run(func, x): return parallel_map(func, [x], executor=executor)[0]
+    assert run(again, Outer(Inner(1))) == Outer(Inner(1))
+    assert type(run(again, [Outer(Inner(1))])[0].inner) is Inner
+    assert run(lambda x: again(Outer(x)), Inner(1)) == Outer(Inner(1))
+    assert run(again, Colour.RED) is Colour.RED
+    assert run(again, Outer) is Outer
+    assert run(keeps, 1) == Outer(Inner(1))
+    assert run(hints, Outer) == hints(Outer)
+    assert run(itself, 1) and run(one, 1) and run(named, 1)
+    assert run(text, 1) == text(1)
+    assert run(nested, 1) == [Outer(Inner(1))]
+assert run_in_process(nested, 2) == [Outer(Inner(2))]
+# Defined anew, as in a notebook.
+@dataclasses.dataclass
+class Inner: y: int
+assert parallel_map(again, [Inner(3)]) == [Inner(3)] and parallel_map(keeps, [4]) == [Outer(Inner(4))]
+"""
+
+
+def test_what_is_of_main_is_found_there(program):
+    assert program.run(FINDS_ITSELF) == "started\n"
+
+
+NESTED_PROCESSES = """
+import concurrent.futures, multiprocessing, sys
+from parmap import Pool, parallel_map, run_in_process
+print("started", flush=True)
+class Item:
+    def __init__(self, x): self.x = x
+def get(item): return item.x
+def put(queue, item): queue.put(item.x)
+def check(method):
+    context = multiprocessing.get_context(method)
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+        found = [pool.submit(get, Item(1)).result(30), *pool.map(get, [Item(2)])]
+    with context.Pool(1) as pool:
+        found += pool.map(get, [Item(3)])
+    queue = context.SimpleQueue()
+    process = context.Process(target=put, args=(queue, Item(4)))
+    process.start()
+    found.append(queue.get())
+    process.join()
+    return found
+"""
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+@pytest.mark.parametrize("how", ["script", "-m"])
+def test_processes_that_a_function_starts_never_run_the_program(program, how, method):
+    source = f"""{NESTED_PROCESSES}
+for call in (lambda func: parallel_map(func, [{method!r}])[0], lambda func: run_in_process(func, {method!r})):
+    assert call(check) == [1, 2, 3, 4]
+with Pool(1, start_method="fork") as pool:
+    assert pool.submit(check, {method!r}).result() == [1, 2, 3, 4]
+"""
+    assert program.run(source, how=how, flags=()) == "started\n"
