@@ -290,6 +290,13 @@ class Program:
         else:
             (self.folder / "program.py").write_text(source, encoding="utf-8")
             arguments = ["-m", "program"] if how == "-m" else [str(self.folder / "program.py")]
+        return self._run(arguments, given, flags, fails, env, timeout)
+
+    def run_module(self, name, *, flags=("-W", "error"), fails=False):
+        """Run a module that is there already, by `python -m`."""
+        return self._run(["-m", name], None, flags, fails, None, PROGRAM)
+
+    def _run(self, arguments, given, flags, fails, env, timeout):
         done = subprocess.run(
             [sys.executable, *flags, *arguments],
             input=given,

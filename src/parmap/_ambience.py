@@ -1,7 +1,8 @@
 """What a call brings along to its workers, so that the function finds there what it would find here.
 
-Directory, `sys.path`, `sys.argv`, environment, warning filters, recursion and integer-digit limits, decimal
-context, and who the caller is in the eyes of `multiprocessing`.
+Directory, `sys.path` and what it does not lead to, `sys.argv`, environment, warning filters, recursion and
+integer-digit limits, decimal context, where `__main__` came from, and who the caller is in the eyes of
+`multiprocessing`.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import _thread
 import os
 import sys
+import time
 import warnings
 from _pickle import loads
 
+from . import _globals, _strays
 from ._environ import as_kept, change, variables
 from ._filters import Filters, here
 from ._imports import when_imported
@@ -41,6 +44,8 @@ def gather() -> dict[str, Any]:
     """The surroundings now, as built-in types and warning filters."""
     return {
         "directory": _directory(),
+        "modules": len(sys.modules),  # with which there may be other strays
+        "strays": _strays.gather(),
         "path": [entry for entry in _path() if isinstance(entry, str)],
         "argv": [*sys.argv],
         "environment": dict(variables()),
@@ -48,6 +53,7 @@ def gather() -> dict[str, Any]:
         "recursion": sys.getrecursionlimit(),
         "digits": sys.get_int_max_str_digits(),
         "decimal": _decimal(),
+        "main": _main(),
         "process": _process(),
     }
 
@@ -63,6 +69,8 @@ def is_same(found: Mapping[str, Any]) -> bool:
         and variables() == found["environment"]
         and _directory() == found["directory"]
         and _decimal() == found["decimal"]
+        and len(sys.modules) == found["modules"]
+        and _main() == found["main"]
         and bool(_process() == found["process"])
     )
 
@@ -82,6 +90,21 @@ def _decimal() -> tuple[Any, ...] | None:
     decimal = sys.modules.get("decimal")
     # `__reduce__` holds everything that a context is made of, in built-in types.
     return None if decimal is None else decimal.getcontext().__reduce__()[1]
+
+
+def _main() -> tuple[str | None, str | None, str | None]:
+    """Package, file and full name of `__main__`: what a relative import starts from."""
+    if _caller:
+        known: tuple[str | None, str | None, str | None] = _caller["main"]
+        return known  # this is a worker, whose functions are of its caller's `__main__`
+    held = _globals.of_main()
+    package, file, spec = held.get("__package__"), held.get("__file__"), held.get("__spec__")
+    name = spec and getattr(spec, "name", None)
+    return (
+        package if type(package) is str else None,
+        file if type(file) is str else None,
+        name if type(name) is str else None,
+    )
 
 
 def _process() -> tuple[str, int, bytes | None]:
@@ -133,6 +156,7 @@ def adopt(found: dict[str, Any], own: dict[str, str]) -> None:
     _wanted.update({key: value for key, value in found.items() if _caller.get(key) != value})
     _wanted["environment"] = environment
     _caller.update(found)
+    _globals.place_main(*found["main"])
     _calm.clear()
     enforce()
 
@@ -148,7 +172,8 @@ def keep() -> None:
 
 def _current() -> dict[str, Any]:
     found = gather()
-    del found["process"]
+    for what in ("main", "modules", "process", "strays"):
+        del found[what]
     return found
 
 
@@ -203,8 +228,15 @@ def enforce() -> None:
     if "decimal" in changed and now["decimal"]:
         _set_decimal(sys.modules["decimal"])
     if "environment" in changed:
-        change(now["environment"], _wanted["environment"])
+        _set_environment(now["environment"])
     _calm = gather() if done else {}
+
+
+def _set_environment(now: Mapping[Any, Any]) -> None:
+    wanted, zone = _wanted["environment"], as_kept("TZ")
+    change(now, wanted)
+    if now.get(zone) != wanted.get(zone) and hasattr(time, "tzset"):
+        time.tzset()  # by itself the C library does not look again
 
 
 def _set_filters() -> None:

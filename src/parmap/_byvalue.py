@@ -12,6 +12,7 @@ import copyreg
 import marshal
 import sys
 import types
+from _frozen_importlib import ModuleSpec
 from _operator import is_
 from _pickle import Pickler, Unpickler
 from io import BytesIO
@@ -52,10 +53,12 @@ def dumps(
     obj: object,
     buffer_callback: Callable[[Any], object] | None = None,
     buffers: list[Any] | None = None,
+    *,
+    home: bool = False,
 ) -> bytes:
     """Pickle `obj`, with the functions in it by value where they cannot be imported.
 
-    `buffer_callback` puts large buffers into `buffers`.
+    `buffer_callback` puts large buffers into `buffers`. `home` says that it goes back to the caller.
 
     Raises:
         NotSimple: It holds something that only cloudpickle can carry, or nothing can.
@@ -65,10 +68,9 @@ def dumps(
         known, data = _newest.get(id(traits[0]), ((), b""))
         if len(known) == len(traits) and all(map(is_, known, traits)):
             return data
+    make = _HomePickler if home else SimplePickler
     try:
-        data = _globals.write(
-            obj, SimplePickler, buffer_callback, [] if buffers is None else buffers
-        )
+        data = _globals.write(obj, make, buffer_callback, [] if buffers is None else buffers)
     except RAISED as error:
         raise NotSimple from error
     if len(data) > _LARGEST or any(name in data for name in _NAMES):
@@ -170,7 +172,7 @@ def _traits(func: FunctionType) -> list[Any] | None:
                 traits.append(sys.intern(str(len(sys.modules))))
         traits += held
         traits += func.__code__, space, func.__name__, func.__qualname__, func.__module__
-        traits.append(func.__doc__)
+        traits += func.__doc__, space.get(func.__qualname__)
     return traits
 
 
@@ -203,6 +205,9 @@ def _is_free(value: Any) -> bool:
 class SimplePickler(Pickler):
     """Carries what is simple, and raises `NotSimple` or any other error where something is not."""
 
+    home = False
+    _known: dict[int, tuple[str, str]] | None = None  # `singletons`, once one is asked for
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.globals = _globals.Globals()
@@ -224,7 +229,13 @@ class SimplePickler(Pickler):
             raise NotSimple
         if kind.__module__ in _NOT_BY_NAME:
             raise NotSimple
-        return NotImplemented
+        if self._known is None:
+            self._known = {} if self.home else singletons()
+        return (singleton, self._known[id(obj)]) if id(obj) in self._known else NotImplemented
+
+
+class _HomePickler(SimplePickler):
+    home = True
 
 
 def reduce_function(func: FunctionType, names: set[str], known: _globals.Globals) -> Any:
@@ -232,12 +243,17 @@ def reduce_function(func: FunctionType, names: set[str], known: _globals.Globals
 
     Functions of one module share one namespace, also between the functions of one pickle.
     """
-    space, _ = known.spaces.setdefault(id(func.__globals__), ({}, func.__globals__))
+    space, _ = known.spaces.setdefault(
+        id(func.__globals__), (_for_imports(func.__globals__), func.__globals__)
+    )
     found = {name: func.__globals__[name] for name in names if name in func.__globals__}
     if _LAZY is not None:
         found = _imported(found)
     found |= _submodules(found, names_in(func.__code__))
+    found |= _named_among(found)
     is_main = func.__module__ in PROGRAM
+    if is_main and func.__globals__.get(func.__qualname__) is func:
+        found[func.__qualname__] = func  # for who looks for it by its name
     annotate, annotations = annotations_of(func)
     bare = (
         marshal.dumps(func.__code__),
@@ -259,6 +275,60 @@ def reduce_function(func: FunctionType, names: set[str], known: _globals.Globals
     )
     # The state comes after the function, so that it may hold the function itself.
     return _make, bare, state, None, None, _set_state
+
+
+#: What each process has one of: a copy would have nothing to do with it. Methods of the last two are
+#: functions to most (`from random import choice`), and copies would draw the same numbers in each worker.
+_SINGLETONS = (
+    ("os", "environ"),
+    ("os", "environb"),
+    ("sys", "stderr"),
+    ("sys", "stdout"),
+    ("random", "_inst"),
+    ("numpy.random.mtrand", "_rand"),
+)
+
+
+def singletons() -> dict[int, tuple[str, str]]:
+    """Module and name of what travels by name, by its `id`."""
+    return _places(_SINGLETONS)
+
+
+def _places(table: Iterable[tuple[str, str]]) -> dict[int, tuple[str, str]]:
+    found = {id(getattr(sys.modules.get(place[0]), place[1], None)): place for place in table}
+    found.pop(id(None), None)
+    return found
+
+
+class _Named:
+    """Stands for a singleton of a type for which no pickler asks a reducer."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self._place = module, name
+
+    def __reduce__(self) -> Any:
+        return singleton, self._place
+
+
+_CONTAINERS = {
+    place: _Named(*place)
+    for place in (("sys", "argv"), ("sys", "modules"), ("sys", "path"), ("warnings", "filters"))
+}
+
+
+def _named_among(found: dict[str, Any]) -> dict[str, _Named]:
+    containers = {name: value for name, value in found.items() if type(value) in (dict, list)}
+    if not containers:
+        return {}
+    known = _places(_CONTAINERS)
+    return {
+        name: _CONTAINERS[known[id(one)]] for name, one in containers.items() if id(one) in known
+    }
+
+
+def _for_imports(space: dict[str, Any]) -> dict[str, Any]:
+    """What a relative import in a function of this namespace starts from."""
+    return {"__package__": space["__package__"]} if space.get("__package__") else {}
 
 
 def annotations_of(func: Any) -> tuple[Any, dict[str, Any]]:
@@ -347,6 +417,11 @@ def _import(name: str) -> ModuleType:
     return sys.modules[name]
 
 
+def singleton(module: str, name: str) -> Any:
+    """That of this process."""
+    return getattr(_import(module), name)
+
+
 def _make(
     code: bytes, name: str, qualname: str, module: Any, cells: int, space: dict[str, Any] | None
 ) -> FunctionType:
@@ -355,6 +430,8 @@ def _make(
     else:
         space.setdefault("__name__", module)
         space.setdefault("__builtins__", __builtins__)
+        if "__package__" in space:  # see `_globals.place_main`
+            space.setdefault("__spec__", ModuleSpec(space["__package__"], None, is_package=True))
     made = marshal.loads(code)  # noqa: S302 -- as safe as the pickle that it stands in
     func = FunctionType(made, space, name, None, tuple(CellType() for _ in range(cells)) or None)
     func.__qualname__ = qualname

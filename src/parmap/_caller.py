@@ -21,7 +21,10 @@ def ambience() -> tuple[int, bytes]:
     ancestors = _nesting.lineage()
     if not last[1] or last[1]["ancestors"] != ancestors or not _ambience.is_same(last[1]):
         found = {**_ambience.gather(), "ancestors": ancestors}
-        last = _last = (next(_versions), found, _packed(found))
+        if found == {**last[1], "modules": found["modules"]}:  # more modules, but no more strays
+            last = _last = (last[0], found, last[2])
+        else:
+            last = _last = (next(_versions), found, _packed(found))
     return last[0], last[2]
 
 

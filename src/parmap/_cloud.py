@@ -11,7 +11,7 @@ import functools
 import sys
 import weakref
 from io import BytesIO, TextIOWrapper
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, GenericAlias, ModuleType, UnionType
 
 import cloudpickle
 
@@ -60,7 +60,7 @@ class _Pickler(cloudpickle.Pickler):
     _keyed = True
     _tells = True  # classes bring along what tells whether they have changed
 
-    def reducer_override(self, obj: Any) -> Any:
+    def reducer_override(self, obj: Any) -> Any:  # noqa: PLR0911 -- one for each kind
         if isinstance(obj, type) and (
             obj.__module__ != "builtins" or obj.__flags__ & _classes.HEAP
         ):
@@ -74,6 +74,8 @@ class _Pickler(cloudpickle.Pickler):
             return _cached_property, (obj.func, obj.attrname, obj.__doc__)
         if type(obj) is FunctionType and not _byvalue.importable(obj):
             return self._reduce_function(obj)
+        if id(obj) in self._singletons:
+            return _byvalue.singleton, self._singletons[id(obj)]
         is_member = isinstance(obj, enum.Enum)
         reduced = _classes.reduce_member(obj) if is_member else _named.reduce(obj)
         return super().reducer_override(obj) if reduced is None else reduced
@@ -118,10 +120,27 @@ class _Pickler(cloudpickle.Pickler):
         reduced = super().reducer_override(cls)
         if number is None:
             _numbered_here.add(_classes.numbers.get(cls))
-        return _classes.reduce(cls, reduced, self._tell)
+        return self._placed(cls, _classes.reduce(cls, reduced, self._tell))
 
     def _tell(self, value: object) -> bytes:
         return _globals.alone(value, _ALONE) if self._tells else b""
+
+    def _placed(self, cls: type, reduced: Any) -> Any:
+        """With a place in the worker's `__main__`, for a class that is found in the caller's.
+
+        And with what its annotations mention, as far as they are text: who asks for them looks there.
+        """
+        if self.home or cls.__module__ != "__main__" or not _classes.is_definition(reduced):
+            return reduced
+        if _globals.of_main().get(cls.__qualname__) is not cls:
+            return reduced
+        make, arguments, state, _, _, set_state = reduced
+        state = set_state, state, _mentioned_by(cls)
+        return _place, (cls.__qualname__, make, arguments), state, None, None, _set_placed
+
+    @functools.cached_property
+    def _singletons(self) -> dict[int, tuple[str, str]]:
+        return {} if self.home else _byvalue.singletons()
 
     @functools.cached_property
     def globals(self) -> _globals.Globals:
@@ -173,6 +192,42 @@ def _check_can_travel(obj: object) -> None:
             "cannot pickle '_io.TextIOWrapper' object"  # cloudpickle would carry a copy of the text
         )
         raise TypeError(msg)
+
+
+def _mentioned_by(cls: type) -> dict[str, Any]:
+    """The types that a class's annotations mention as globals, as far as they are text."""
+    main = _globals.of_main()
+    annotations = vars(cls).get("__annotations__", {}).values()
+    texts = [one for one in annotations if type(one) is str]
+    found = {name: main[name] for text in texts for name in _names_in_text(text) if name in main}
+    return {name: value for name, value in found.items() if _is_of_types(value)}
+
+
+def _is_of_types(value: object) -> bool:
+    """Whether a value is a type, or what types are made of in annotations."""
+    if isinstance(value, (type, ModuleType, GenericAlias, UnionType)):
+        return True
+    return type(value).__module__ == "typing"
+
+
+@functools.lru_cache(maxsize=1024)
+def _names_in_text(text: str) -> tuple[str, ...]:
+    try:
+        return compile(text, "", "eval").co_names
+    except (SyntaxError, ValueError):
+        return ()  # who asks for it will hear of that
+
+
+def _place(name: str, make: Callable[..., type], arguments: tuple[Any, ...]) -> type:
+    cls = make(*arguments)
+    _globals.arrive({name: cls})
+    return cls
+
+
+def _set_placed(cls: type, given: tuple[Callable[..., None], Any, dict[str, Any]]) -> None:
+    set_state, state, mentioned = given
+    set_state(cls, state)
+    _globals.arrive(mentioned)
 
 
 def names(code: CodeType) -> set[str]:

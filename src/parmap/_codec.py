@@ -44,6 +44,12 @@ _OF_MAIN = b"\x8c\x08__main__"
 _OF_ITS_OTHER_NAME = b"\x8c\x0b__mp_main__"
 _OF_CONNECTIONS = _byvalue.CONNECTIONS.encode()
 
+#: Where a pickle of `random.choice` or `numpy.random.normal`, or of a `partial` of one, tells what it is a
+#: method of, whose state follows: see `_byvalue.singletons`.
+_OF_RANDOM = b"\x8c\x06Random", b"__randomstate_ctor"
+_BEGIN = 256
+_LEAST_OF_RANDOM = 2_000
+
 
 class Packed:
     """A value that has been serialised."""
@@ -118,7 +124,11 @@ def pack(
         data = dumps(obj, 5, buffer_callback=callback)
     except _byvalue.RAISED:
         data = b""
-    if not data or (_mentions_main(data) and _byvalue.may_name_main(data, buffers)):
+    if (
+        not data
+        or (_mentions_main(data) and _byvalue.may_name_main(data, buffers))
+        or (len(data) > _LEAST_OF_RANDOM and not home and _may_begin_with_random(data))
+    ):
         buffers.clear()
         data = _pack_by_value(obj, callback, buffers, home=home, what=what)
     if not buffers:  # as nearly always
@@ -134,11 +144,15 @@ def _mentions_main(data: bytes) -> bool:
     )
 
 
+def _may_begin_with_random(data: bytes) -> bool:
+    return any(data.find(name, 0, _BEGIN) >= 0 for name in _OF_RANDOM)
+
+
 def _pack_by_value(
     obj: object, callback: Any, buffers: list[Any], *, home: bool, what: str
 ) -> bytes:
     try:
-        data = _byvalue.dumps(obj, callback, buffers)
+        data = _byvalue.dumps(obj, callback, buffers, home=home)
     except _byvalue.NotSimple:
         pass
     else:

@@ -10,6 +10,9 @@ then refers to it, is told that what stayed, or the new value, is that object.
 
 from __future__ import annotations
 
+import sys
+from _frozen_importlib import ModuleSpec
+from _frozen_importlib_external import SourceFileLoader
 from _pickle import dumps
 from io import BytesIO
 from types import FunctionType, ModuleType
@@ -192,10 +195,63 @@ def alone(value: object, makers: Sequence[Callable[..., Any]]) -> bytes:
     return b""
 
 
+def of_main() -> dict[str, Any]:
+    """The globals of `__main__` here."""
+    found: Any = sys.modules.get("__main__")
+    if type(found) not in (ModuleType, _Main):  # it may be what `_process` puts there for a moment
+        found = getattr(found, "_real", found)
+    held: dict[str, Any] = getattr(found, "__dict__", {})
+    return held
+
+
 # --- in the worker --------------------------------------------------------------------------------
 
+
+class _Main(ModuleType):
+    """Stands for the caller's `__main__`, and is found by that name, as `pickle` and `typing` look for it.
+
+    Who starts processes must not learn where it came from: they would run the whole program. In
+    `multiprocessing` and its forks a function of one name asks for it.
+    """
+
+    def __getattribute__(self, name: str) -> Any:
+        asked = name in ("__file__", "__spec__")
+        if asked and sys._getframe(1).f_code.co_name == "get_preparation_data":
+            return None
+        return super().__getattribute__(name)
+
+
+_module = _Main("__main__")
 #: What stands for the caller's `__main__` here.
-main: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
+main: dict[str, Any] = vars(_module)
+main["__builtins__"] = __builtins__
+_replaced: list[ModuleType] = []  # a module that is dropped while it runs may lose its globals
+
+
+def be_main(*, forked: bool) -> None:
+    """In a worker, let `__main__` be what stands for the caller's; in a fork of the caller it is here."""
+    found = sys.modules["__main__"]
+    if not forked:
+        _replaced.append(found)
+        sys.modules["__main__"] = _module
+    elif type(found) is ModuleType:
+        found.__class__ = _Main
+
+
+def place_main(package: str | None, file: str | None, name: str | None) -> None:
+    """Let functions of the caller's `__main__` know where it came from, as `from . import` must.
+
+    `name` is the full name of what was run by `python -m`, None for a script.
+    """
+    main.update({"__package__": package, "__spec__": None})
+    if name is not None:  # from Python 3.15 on, relative imports may ask nothing else
+        loader = SourceFileLoader(name, file or "")
+        main["__spec__"] = ModuleSpec(name, loader, origin=file)
+    if file is None:
+        main.pop("__file__", None)
+    else:
+        main["__file__"] = file
+
 
 #: The caller's globals as they last arrived: what tells them from later ones (None: nothing does), value.
 _received: dict[str, tuple[bytes | None, Any]] = {}

@@ -1,12 +1,17 @@
 """Who a worker is in the eyes of `multiprocessing`: its name, its parent, the key of its managers.
 
+And what it hands over to processes that a function starts: what is of `__main__` goes by value.
+
 `multiprocessing` takes 25 ms to import and most workers never need it, so this waits until somebody does.
 """
 
 from __future__ import annotations
 
 import sys
+from types import FunctionType
 
+from . import _codec
+from ._globals import PROGRAM
 from ._imports import when_imported
 
 TYPE_CHECKING = False
@@ -14,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _PROCESS = "multiprocessing.process"
+_REDUCTION = "multiprocessing.reduction"
 
 _name = ""
 _parent: tuple[str, int, bytes | None] = "", 0, None
@@ -28,6 +34,10 @@ def adopt(name: str, parent: tuple[str, int, bytes | None] | None = None) -> Non
         _apply(sys.modules[_PROCESS])
     elif first:
         when_imported(_PROCESS, _apply)
+    if first and _REDUCTION in sys.modules:
+        _send_by_value(sys.modules[_REDUCTION])
+    elif first:
+        when_imported(_REDUCTION, _send_by_value)
 
 
 def _apply(process: Any) -> None:
@@ -41,3 +51,21 @@ def _apply(process: Any) -> None:
         made = getattr(process, "_ParentProcess", None)
         if made is not None:
             process._parent_process = made(parent[0], parent[1], None)
+
+
+def _send_by_value(reduction: Any) -> None:
+    reduction.ForkingPickler.reducer_override = _reduce
+
+
+def _reduce(_pickler: Any, obj: Any) -> Any:
+    """Let what is of `__main__` go by value.
+
+    By name it would not be found in a fresh interpreter, and a `multiprocessing.Pool` wait for ever.
+    """
+    if isinstance(obj, (FunctionType, type)) and obj.__module__ in PROGRAM:
+        return _unpack, (bytes(_codec.pack(obj, copy=False, beside=False).parts[0]),)
+    return NotImplemented
+
+
+def _unpack(data: bytes) -> Any:
+    return _codec.unpack([memoryview(data)])

@@ -23,12 +23,16 @@ _searched = (0, "")  # length and last name of `sys.modules` when it was last se
 _lock = _thread.allocate_lock()  # held to change these
 
 
+def own() -> list[tuple[str, Any, Any]]:
+    """Name, module and spec of the program's own modules."""
+    _look()
+    return _own
+
+
 def generation() -> int:
     """A number that grows when a module that workers may have loaded has been loaded anew here."""
+    _look()
     modules: dict[str, Any] = sys.modules
-    if (len(modules), next(reversed(modules))) != _searched:  # new names are last
-        with _lock:
-            _look_for_more()
     for name, module, spec in _own:
         now = modules.get(name)
         if now is not module or getattr(now, "__spec__", None) is not spec:
@@ -36,6 +40,13 @@ def generation() -> int:
                 _look_again()
             break
     return _generation
+
+
+def _look() -> None:
+    modules: dict[str, Any] = sys.modules
+    if (len(modules), next(reversed(modules))) != _searched:  # new names are last
+        with _lock:
+            _look_for_more()
 
 
 def _look_for_more() -> None:

@@ -14,7 +14,7 @@ import sys
 import typing
 from operator import attrgetter
 
-from ._globals import PROGRAM
+from ._globals import PROGRAM, main, of_main
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _named(
 ) -> Any:
     if known in _things:
         return _things[known]
-    if known is not None and known[0] in sys.modules:
+    if known is not None and known[0] in sys.modules and of_main() is not main:
         try:
             return attrgetter(known[1])(sys.modules[known[0]])  # in the caller, it is there
         except AttributeError:

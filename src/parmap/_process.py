@@ -509,18 +509,18 @@ def _duplicate(handle: Any) -> _Descriptor:
 
 def _be_forked_worker(carried: Any, sock: int, cell: int, lifeline: int, ours: int) -> None:
     os.close(ours)
-    _be_worker(carried, sock, cell, lifeline)
+    _be_worker(carried, sock, cell, lifeline, forked=True)
 
 
 def _be_spawned_worker(
     carrier: _Carrier, sock: _Descriptor, cell: _Descriptor, lifeline: _Descriptor
 ) -> None:
-    _be_worker(carrier.value, sock.fd, cell.fd, lifeline.fd)
+    _be_worker(carrier.value, sock.fd, cell.fd, lifeline.fd, forked=False)
 
 
-def _be_worker(carried: Any, sock: int, cell: int, lifeline: int) -> None:
+def _be_worker(carried: Any, sock: int, cell: int, lifeline: int, *, forked: bool) -> None:
     from . import _errands, _worker
 
     _be_apart()
     _errands.carried = carried
-    _worker.main(sock, cell, lifeline, last=False)
+    _worker.main(sock, cell, lifeline, last=False, forked=forked)

@@ -367,7 +367,7 @@ class Stock:
 
             def run() -> None:
                 ours.close()
-                _worker.main(sock, cell, lifeline)
+                _worker.main(sock, cell, lifeline, forked=True)
 
             return _process.fork(run)
         try:

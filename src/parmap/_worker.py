@@ -25,6 +25,7 @@ from . import (
     _lifeline,
     _memory,
     _nesting,
+    _strays,
     _tracker,
     _wire,
 )
@@ -53,9 +54,13 @@ _AT, _CLAIMED, _SINCE, _LIMIT = _cell.AT, _cell.CLAIMED, _cell.SINCE, _cell.LIMI
 _KEPT_LOW, _KEPT_HIGH = _cell.KEPT_LOW, _cell.KEPT_HIGH
 
 
-def main(sock: int, cell: int, lifeline: int, *, last: bool = True) -> None:
-    """Be a worker until the caller has no more need of it; if this is the `last` thing, end the process."""
+def main(sock: int, cell: int, lifeline: int, *, last: bool = True, forked: bool = False) -> None:
+    """Be a worker until the caller has no more need of it; if this is the `last` thing, end the process.
+
+    `forked` says that this is a fork of the caller, whose `__main__` is here.
+    """
     code = 1
+    _globals.be_main(forked=forked)
     _nesting.bottom = main.__code__
     try:
         _lifeline.hold(lifeline)
@@ -425,6 +430,7 @@ def _values(frame: _wire.Frame, parcels: Any, count: int) -> Any:
 def _surroundings(data: memoryview) -> dict[str, Any]:
     found: dict[str, Any] = _codec.unpack([data])
     _nesting.ancestors = found.pop("ancestors")
+    _strays.adopt(found.pop("strays"))
     sys.path[:] = found["path"]  # a class of the caller's may need it, which is a filter's category
     try:
         filters = memoryview(found["filters"])

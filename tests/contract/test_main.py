@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+
 import pytest
 
 HOWS = ("script", "-c", "-m", "stdin")
@@ -323,3 +326,241 @@ def test_nested_calls(program):
         assert run_in_process(alone) >= 1
         """
     program.run(source)
+
+
+@pytest.fixture
+def package(program):
+    """A package `outer` with a module `near`, and one within it, `outer.inner`."""
+    inner = program.folder / "outer" / "inner"
+    inner.mkdir(parents=True)
+    (inner.parent / "__init__.py").write_text("")
+    (inner / "__init__.py").write_text(
+        """
+def made():
+    def local(x):
+        from . import near
+        return x + near.N
+    return local
+"""
+    )
+    (inner.parent / "near.py").write_text("N = 10\n")
+    (inner / "near.py").write_text("N = 20\n")
+    return inner.parent
+
+
+RELATIVE = """
+from parmap import Pool, parallel_map, run_in_process, spawn_each
+from .near import N
+class Item:
+    def __init__(self, x): self.x = x
+    def plus(self):
+        from . import near
+        return self.x + near.N
+def func(x):
+    from .near import N as again
+    from .inner.made_here import M
+    return x + again + M
+def nested(x):
+    return parallel_map(func, [x], max_workers=1)
+def told(x):
+    return __package__, __file__, __name__
+for executor in (None, *(Pool(1, start_method=m) for m in ("forkserver", "spawn", "fork"))):
+    assert parallel_map(func, [1, 2], executor=executor) == [111, 112]
+    assert parallel_map(lambda x: x + func(x), [1], executor=executor) == [112]
+    assert parallel_map(Item.plus, [Item(1)], executor=executor) == [11]
+    assert parallel_map(told, [1], executor=executor) == [told(1)]
+assert parallel_map(nested, [1, 2]) == [[111], [112]]
+assert run_in_process(func, 1) == 111 and spawn_each(Item.plus, [Item(2)]) == [12]
+assert run_in_process(nested, 1) == [111]
+from .inner import made
+assert parallel_map(made(), [1]) == [21]
+print(__name__)
+"""
+
+
+@pytest.mark.parametrize("name", ["__main__", "module"])
+def test_relative_imports_in_functions(program, package, name):
+    (package / f"{name}.py").write_text(RELATIVE)
+    (package / "inner" / "made_here.py").write_text("M = 100\n")
+    source = f"""
+        import runpy, sys
+        sys.argv = ["python"]
+        runpy.run_module("outer{"" if name == "__main__" else ".module"}", run_name="__main__", alter_sys=True)
+        """
+    assert program.run(source, how="-c") == "__main__\n"
+    name = "outer" if name == "__main__" else "outer.module"
+    assert program.run_module(name) == "__main__\n"
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 15), reason="imports ask `__spec__` alone")
+def test_a_script_that_says_what_its_package_is(program, package):
+    source = """
+        import sys
+        __package__ = "outer"
+        from parmap import parallel_map
+        def func(x):
+            from .near import N
+            return x + N, __package__, __file__ == sys.argv[0]
+        print(parallel_map(func, [1]))
+        """
+    # Without the flag: from Python 3.13 on, to say it without a `__spec__` warns.
+    assert program.run(source, flags=()) == "[(11, 'outer', True)]\n"
+
+
+def test_what_each_process_has_one_of(program):
+    source = """
+        import functools, os, random, sys, warnings
+        from os import environ, environb
+        from random import choice, random as draw
+        from sys import argv, modules, path, stderr, stdout
+        from parmap import parallel_map
+        get = environ.get
+        def same(x):
+            return (
+                environ is os.environ, environb is os.environb, argv is sys.argv, modules is sys.modules,
+                path is sys.path, stderr is sys.stderr, stdout is sys.stdout, draw.__self__ is random._inst,
+            )
+        class Item:
+            def same(self): return same(self)
+        def default(x, given=os.environ): return given is os.environ
+        def enclosed(given): return lambda x: given is os.environ
+        def change(x):
+            environ["CHANGED"] = "yes"
+            return os.getenv("CHANGED"), get("CHANGED"), get("PARMAP_WORKER") == os.environ["PARMAP_WORKER"]
+        held = enclosed(environ)
+        for _ in range(2):
+            assert set(parallel_map(same, [1, 2])) == {(True,) * 8}
+            assert parallel_map(Item.same, [Item()]) == [(True,) * 8]
+            assert parallel_map(default, [1]) == parallel_map(held, [1]) == [True]
+            assert parallel_map(change, [1]) == [("yes", "yes", True)]
+        # As a result it is a copy: what the caller has is another one.
+        assert parallel_map(lambda x: environ, [1])[0]["PARMAP_WORKER"].isdigit()
+        stdout.flush()
+        parallel_map(stdout.write, ["written"])
+        """
+    assert program.run(source) == "written"
+
+
+@pytest.mark.parametrize("module", ["random", "numpy.random"])
+def test_workers_draw_numbers_of_their_own(program, module):
+    if importlib.util.find_spec(module.partition(".")[0]) is None:
+        pytest.skip("not installed")
+    source = f"""
+        import functools, time
+        import {module} as module
+        from {module} import random as draw, uniform
+        from parmap import Pool, parallel_map
+        def slowly(x):
+            time.sleep(0.05)
+            return draw()
+        with Pool(2) as pool:
+            drawn = parallel_map(slowly, range(4), executor=pool)
+            drawn += parallel_map(lambda x: module.random(), range(4), executor=pool, chunksize=1)
+        for _ in range(2):  # each in a fresh worker
+            with Pool(1) as pool:
+                drawn += parallel_map(uniform, [0], [1], executor=pool)
+                drawn += parallel_map(functools.partial(uniform, 0), [1], executor=pool)
+        assert len(set(drawn)) == 12, drawn
+        own = __import__("random").Random(3)
+        assert parallel_map(lambda x: own.random(), [1]) == parallel_map(own.uniform, [0], [1])
+        """
+    program.run(source, flags=())
+
+
+def test_submodules_that_only_an_attribute_names(program):
+    source = """
+        import xml.etree.ElementTree, decimal
+        from parmap import parallel_map
+        class Item: pass
+        def simple(x): return xml.etree.ElementTree.fromstring(x).tag
+        def with_a_class(x): return Item and xml.etree.ElementTree.fromstring(x).tag
+        assert parallel_map(with_a_class, ["<a/>"]) == parallel_map(simple, ["<a/>"]) == ["a"]
+        """
+    program.run(source)
+
+
+FINDS_ITSELF = """
+from __future__ import annotations
+import copy, dataclasses, enum, inspect, pickle, shelve, sys, typing
+from parmap import Pool, parallel_map, run_in_process
+print("started")
+@dataclasses.dataclass
+class Inner: x: int
+@dataclasses.dataclass
+class Outer: inner: Inner | None
+class Colour(enum.Enum): RED = 1
+class Singleton:
+    made = None
+    def __reduce__(self): return single, ()
+def single():
+    Singleton.made = Singleton.made or Singleton()
+    return Singleton.made
+def again(x): return pickle.loads(pickle.dumps(x))
+def keeps(x):
+    with shelve.open(f"shelf-{x}") as shelf:
+        shelf["it"] = Outer(Inner(x))
+        return shelf["it"]
+def hints(cls): return typing.get_type_hints(cls)
+def itself(x): return again(itself) is itself and again(Outer) is Outer and again(Colour.RED) is Colour.RED
+def one(x): return again(single()) is single() is Singleton.made
+def named(x): return sys.modules["__main__"].__file__ == __file__ and sys.modules["__main__"].named is named
+def text(x): return inspect.getsource(Inner), inspect.getsource(text)
+def nested(x): return parallel_map(again, [Outer(Inner(x))], max_workers=1)
+for executor in (None, Pool(1), Pool(1, start_method="spawn")):
+    def run(func, x): return parallel_map(func, [x], executor=executor)[0]
+    assert run(again, Outer(Inner(1))) == Outer(Inner(1))
+    assert type(run(again, [Outer(Inner(1))])[0].inner) is Inner
+    assert run(lambda x: again(Outer(x)), Inner(1)) == Outer(Inner(1))
+    assert run(again, Colour.RED) is Colour.RED
+    assert run(again, Outer) is Outer
+    assert run(keeps, 1) == Outer(Inner(1))
+    assert run(hints, Outer) == hints(Outer)
+    assert run(itself, 1) and run(one, 1) and run(named, 1)
+    assert run(text, 1) == text(1)
+    assert run(nested, 1) == [Outer(Inner(1))]
+assert run_in_process(nested, 2) == [Outer(Inner(2))]
+# Defined anew, as in a notebook.
+@dataclasses.dataclass
+class Inner: y: int
+assert parallel_map(again, [Inner(3)]) == [Inner(3)] and parallel_map(keeps, [4]) == [Outer(Inner(4))]
+"""
+
+
+def test_what_is_of_main_is_found_there(program):
+    assert program.run(FINDS_ITSELF) == "started\n"
+
+
+NESTED_PROCESSES = """
+import concurrent.futures, multiprocessing, sys
+from parmap import Pool, parallel_map, run_in_process
+print("started", flush=True)
+class Item:
+    def __init__(self, x): self.x = x
+def get(item): return item.x
+def put(queue, item): queue.put(item.x)
+def check(method):
+    context = multiprocessing.get_context(method)
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+        found = [pool.submit(get, Item(1)).result(30), *pool.map(get, [Item(2)])]
+    with context.Pool(1) as pool:
+        found += pool.map(get, [Item(3)])
+    queue = context.SimpleQueue()
+    process = context.Process(target=put, args=(queue, Item(4)))
+    process.start()
+    found.append(queue.get())
+    process.join()
+    return found
+"""
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+@pytest.mark.parametrize("how", ["script", "-m"])
+def test_processes_that_a_function_starts_never_run_the_program(program, how, method):
+    source = f"""{NESTED_PROCESSES}
+for call in (lambda func: parallel_map(func, [{method!r}])[0], lambda func: run_in_process(func, {method!r})):
+    assert call(check) == [1, 2, 3, 4]
+with Pool(1, start_method="fork") as pool:
+    assert pool.submit(check, {method!r}).result() == [1, 2, 3, 4]
+"""
+    assert program.run(source, how=how, flags=()) == "started\n"

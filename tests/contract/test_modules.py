@@ -241,3 +241,90 @@ def test_interpreters_find_modules_where_the_program_does(program):
             else:
                 raise AssertionError("it was found")
         """)
+
+
+STRAYS = """
+import importlib.util, os, sys
+from parmap import Pool, parallel_map, run_in_process
+os.mkdir("later")
+
+def check(func, value):
+    for method in ("forkserver", "spawn", "fork"):
+        with Pool(1, start_method=method) as pool:
+            assert parallel_map(func, [1], executor=pool) == [value], (func, method)
+    assert parallel_map(func, [1]) == [run_in_process(func, 1)] == [value], func
+
+def nested(x):
+    import away
+    return run_in_process(away.func, x)
+
+def finds(name):
+    return importlib.util.find_spec(name) is not None
+
+sys.path += ["relative", os.path.abspath("gone"), "first", "second"]
+import away, beside, spaces.one, spaces.two, under.deep.module
+assert parallel_map(beside.func, [1, 2]) == ["beside", "beside"]
+os.chdir("later")
+sys.path.remove(os.path.join(os.path.dirname(os.getcwd()), "gone"))
+check(beside.func, "beside")
+check(lambda x: beside.func(x), "beside")
+check(away.func, "away")
+check(nested, "away")
+check(spaces.one.func, "one")
+check(spaces.two.func, "two")
+check(under.deep.module.func, "here")
+
+spec = importlib.util.spec_from_file_location("named_by_me", "../files/some-file.py")
+sys.modules["named_by_me"] = module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+check(module.func, "some file")
+check(module.Class(1).get, 1)
+
+assert parallel_map(finds, ["not_imported", "beside"]) == [finds("not_imported"), True]
+print("done")
+"""
+
+
+@pytest.mark.parametrize("how", ["-c", "stdin"])
+def test_modules_that_a_worker_would_not_find(program, how):
+    where = {
+        "beside": "beside.py",
+        "not imported": "not_imported.py",
+        "away": "gone/away.py",
+        "one": "first/spaces/one.py",
+        "two": "second/spaces/two.py",
+        "some file": "files/some-file.py",
+    }
+    for said, place in where.items():
+        path = program.folder / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(
+            f"class Class:\n    def __init__(self, x): self.x = x\n    def get(self, x): return self.x\n"
+            f"def func(x): return {said!r}\n"
+        )
+    deep = program.folder / "relative" / "under" / "deep"
+    deep.mkdir(parents=True)
+    (deep.parent / "__init__.py").write_text("")
+    (deep / "__init__.py").write_text("said = 'here'\n")
+    (deep / "module.py").write_text("from . import said\ndef func(x): return said\n")
+    assert program.run(STRAYS, how=how, flags=()) == "done\n"
+
+
+def test_modules_of_tests_that_pytest_imports_by_their_files(program):
+    root = program.folder / "project"
+    tests = root / "tests" / "some"
+    tests.mkdir(parents=True)
+    (tests / "test_it.py").write_text(
+        "from parmap import parallel_map\n"
+        "def func(x): return x + 1\n"
+        "def test(): assert parallel_map(func, [1, 2]) == [2, 3]\n"
+    )
+    arguments = [
+        "--import-mode=importlib",
+        "-p",
+        "no:cacheprovider",
+        f"--rootdir={root}",
+        str(root),
+    ]
+    source = f"import pytest, sys; sys.exit(pytest.main({arguments!r}))"
+    assert "1 passed" in program.run(source, how="-c", flags=())

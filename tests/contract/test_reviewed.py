@@ -231,6 +231,43 @@ def test_a_caller_whose_environment_is_a_plain_dict(monkeypatch):
         assert pool.submit(look_at_variable, 0).result() is None
 
 
+@pytest.fixture
+def zone():
+    """Sets the time zone, or removes it."""
+    before = os.environ.get("TZ")
+
+    def set_zone(name):
+        os.environ.pop("TZ", None)
+        if name is not None:
+            os.environ["TZ"] = name
+        time.tzset()
+
+    yield set_zone
+    set_zone(before)
+
+
+def hour(_=None):
+    return time.localtime(0).tm_hour, time.tzname
+
+
+def set_zone_there(name):
+    os.environ["TZ"] = name
+    time.tzset()
+    return hour()
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="no zones to set")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("method", ["forkserver", "spawn", "fork"])
+def test_a_warm_worker_takes_the_callers_time_zone(zone, method):
+    with Pool(1, start_method=method) as pool:
+        for name in ("XST-9", "UTC0", None, "YST+5"):
+            zone(name)
+            assert parallel_map(hour, [1], executor=pool) == [hour()]
+        assert parallel_map(set_zone_there, ["ZST-3"], executor=pool) == [(3, ("ZST", "ZST"))]
+        assert parallel_map(hour, [1], executor=pool) == [hour()] == [(19, ("YST", "YST"))]
+
+
 @pytest.mark.parametrize("ended_by", ["a call", "shutdown"])
 def test_an_iterator_whose_end_was_lost_is_ended_by_whoever_comes_next(monkeypatch, ended_by):
     """Ctrl-C may hit its `__del__` before it has begun, and its workers ran on for ever."""

@@ -15,10 +15,10 @@ PACKAGE = pathlib.Path(parmap.__file__).parent
 RANKS = (
     "_async _cgroups _environ _errors _future _globals _imports _lifeline _memory _modules _nesting _owned _placement _plan _plan._chunks _plan._spans _plan._vocabulary _premises _progress _signatures _traceback _wire",
     "_byvalue _classes _named",
-    "_cell _cloud _cpus _filters _identity _launch _oom _options _plan._crew _serialization _stdlib",
+    "_cell _cloud _cpus _filters _launch _oom _options _plan._crew _serialization _stdlib _strays",
     "_ambience _segments _culprit _plan._call _tracker",
     "_area _choice _codec",
-    "_caller _channel _errands _failure _intake",
+    "_caller _channel _errands _failure _identity _intake",
     "_drive _results _runner _streams",
     "_worker",
     "_executors _process _server",
