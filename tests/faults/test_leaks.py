@@ -7,7 +7,7 @@ import pytest
 from .harness import FULL, run
 
 COUNT = """
-import gc, os
+import gc, os, time
 import parmap
 
 def counts():
@@ -21,6 +21,10 @@ def counts():
             continue
         children += int(fields[3]) == os.getsid(0)
     return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task")), children
+
+def work_a_little(x):
+    time.sleep(0.005)
+    return os.getpid()
 
 def resident():
     gc.collect()
@@ -108,7 +112,9 @@ def test_deaths() -> None:
     long_run(
         "found = parmap.parallel_map(lambda x: x == 2 and os._exit(1), range(4), max_workers=2, on_error='return')\n"
         "assert type(found[2]) is parmap.WorkerDied\n"
-        "parmap.parallel_map(abs, range(20), max_workers=2, chunksize=1)",
+        "there = set()\n"
+        "while len(there) < 2:  # one may still be starting\n"
+        "    there |= {*parmap.parallel_map(work_a_little, range(8), max_workers=2, chunksize=1)}",
         60,
     )
 
