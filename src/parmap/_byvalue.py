@@ -218,14 +218,14 @@ class SimplePickler(Pickler):
             if importable(obj):
                 return NotImplemented
             return reduce_function(obj, names_in(obj.__code__), self.globals)
-        if isinstance(obj, _globals.Piece):
+        if issubclass(kind, _globals.Piece):
             return obj.reduce(self)
         if kind is ModuleType:
             name = obj.__name__
             if name in PROGRAM or sys.modules.get(name) is not obj:
                 raise NotSimple
             return _import, (name,)
-        if kind is CellType or (isinstance(obj, type) and obj.__module__ in PROGRAM):
+        if kind is CellType or (issubclass(kind, type) and obj.__module__ in PROGRAM):
             raise NotSimple
         if kind.__module__ in _NOT_BY_NAME:
             raise NotSimple
@@ -394,7 +394,7 @@ def _submodules(found: dict[str, Any], names: set[str]) -> dict[str, Any]:
     packages = [
         value.__name__ + "."
         for value in found.values()
-        if isinstance(value, ModuleType) and hasattr(value, "__path__")
+        if issubclass(type(value), ModuleType) and hasattr(value, "__path__")
     ]
     if not packages:
         return {}

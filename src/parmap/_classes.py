@@ -69,7 +69,7 @@ def reduce(cls: type, reduced: Any, tell: Callable[[object], bytes]) -> Any:
     elif _remember is not None and make is getattr(_inside, "_make_skeleton_class", None):
         make, arguments = _make, _with_slots(cls, arguments)
     told = {
-        name: b"" if isinstance(value, _CODE) or name.startswith("__") else tell(value)
+        name: b"" if issubclass(type(value), _CODE) or name.startswith("__") else tell(value)
         for name, value in attributes.items()
     }
     return make, arguments, (told, attributes, slots, setter, members), None, None, _set_state

@@ -61,22 +61,23 @@ class _Pickler(cloudpickle.Pickler):
     _tells = True  # classes bring along what tells whether they have changed
 
     def reducer_override(self, obj: Any) -> Any:  # noqa: PLR0911 -- one for each kind
-        if isinstance(obj, type) and (
+        kind: Any = type(obj)  # what the object itself says about it may be a lie, or an error
+        if issubclass(kind, type) and (
             obj.__module__ != "builtins" or obj.__flags__ & _classes.HEAP
         ):
             return self._reduce_class(obj)
-        if isinstance(obj, _globals.Piece):
+        if issubclass(kind, _globals.Piece):
             return obj.reduce(self)
         _check_can_travel(obj)
-        if type(obj) is _CACHED and not _byvalue.importable(obj):
+        if kind is _CACHED and not _byvalue.importable(obj):
             return self._reduce_cached(obj)
-        if type(obj) is functools.cached_property:  # before Python 3.12 it holds a lock
+        if kind is functools.cached_property:  # before Python 3.12 it holds a lock
             return _cached_property, (obj.func, obj.attrname, obj.__doc__)
-        if type(obj) is FunctionType and not _byvalue.importable(obj):
+        if kind is FunctionType and not _byvalue.importable(obj):
             return self._reduce_function(obj)
         if id(obj) in self._singletons:
             return _byvalue.singleton, self._singletons[id(obj)]
-        is_member = isinstance(obj, enum.Enum)
+        is_member = issubclass(kind, enum.Enum)
         reduced = _classes.reduce_member(obj) if is_member else _named.reduce(obj)
         return super().reducer_override(obj) if reduced is None else reduced
 

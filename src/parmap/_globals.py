@@ -28,6 +28,9 @@ PROGRAM = frozenset({"__main__", "__mp_main__"})
 #: Values that nobody can tell from equal ones.
 PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
 
+#: What each function that uses it brings along for itself.
+_OF_EACH = (FunctionType, type, ModuleType)
+
 #: Bytes of a global's pickle up to which it is compared: a larger one is taken as new.
 COMPARED = 1 << 16
 
@@ -55,7 +58,7 @@ class Globals:
     def to_send(self, found: dict[str, Any]) -> dict[str, Any]:
         """What a function of the program's has to bring along of the globals that it uses."""
         for name, value in found.items():
-            if type(value) not in PLAIN and not isinstance(value, (FunctionType, type, ModuleType)):
+            if type(value) not in PLAIN and not issubclass(type(value), _OF_EACH):
                 self.held[name] = value
         ahead = self.ahead
         return {
