@@ -153,7 +153,7 @@ def _traits(func: FunctionType) -> list[Any] | None:
                 held += name, space[name]
         held += func.__defaults__ or ()
         for cell in func.__closure__ or ():
-            held += _content(cell)
+            held += content(cell)
         annotate, annotations = annotations_of(func)
         held.append(annotate)
         for name, annotation in annotations.items():
@@ -256,7 +256,7 @@ def reduce_function(func: FunctionType, names: set[str], known: _globals.Globals
         found[func.__qualname__] = func  # for who looks for it by its name
     annotate, annotations = annotations_of(func)
     bare = (
-        marshal.dumps(func.__code__),
+        _marshalled(func.__code__),
         func.__name__,
         func.__qualname__,
         _NAME_MARK if is_main else func.__module__,
@@ -265,7 +265,7 @@ def reduce_function(func: FunctionType, names: set[str], known: _globals.Globals
     )
     state = (
         known.to_send(found) if is_main else found,
-        [_content(cell) for cell in func.__closure__ or ()],
+        [content(cell) for cell in func.__closure__ or ()],
         func.__defaults__,
         func.__kwdefaults__,
         dict(func.__dict__),
@@ -275,6 +275,14 @@ def reduce_function(func: FunctionType, names: set[str], known: _globals.Globals
     )
     # The state comes after the function, so that it may hold the function itself.
     return _make, bare, state, None, None, _set_state
+
+
+def _marshalled(code: CodeType) -> bytes:
+    """Code, in a version of the format that does not tell how often its constants are referred to."""
+    try:
+        return marshal.dumps(code, 2)
+    except ValueError:  # there are slices among them, from Python 3.14 on
+        return marshal.dumps(code)
 
 
 #: What each process has one of: a copy would have nothing to do with it. Methods of the last two are
@@ -348,7 +356,8 @@ def annotations_of(func: Any) -> tuple[Any, dict[str, Any]]:
         return None, annotationlib.get_annotations(func, format=annotationlib.Format.STRING)
 
 
-def _content(cell: CellType) -> tuple[Any, ...]:
+def content(cell: CellType) -> tuple[Any, ...]:
+    """What a cell holds, if anything."""
     try:
         return (cell.cell_contents,)
     except ValueError:  # a variable that has no value yet

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 import cloudpickle
 
-from . import _globals
+from . import _byvalue, _globals
 from ._globals import PROGRAM
 
 TYPE_CHECKING = False
@@ -53,10 +53,12 @@ def where_it_is(cls: type) -> Any:
     return None
 
 
-def reduce(cls: type, reduced: Any, tell: Callable[[object], bytes]) -> Any:
+def reduce(
+    cls: type, reduced: Any, known: _globals.Globals, tell: Callable[[object], bytes]
+) -> Any:
     """How a class travels, given how cloudpickle would have it.
 
-    `tell` answers what tells a value from others.
+    `tell` answers what tells a value from others; `known` is told of what may be referred to elsewhere.
     """
     if not is_definition(reduced):
         return reduced
@@ -65,14 +67,59 @@ def reduce(cls: type, reduced: Any, tell: Callable[[object], bytes]) -> Any:
     members = None
     if isinstance(cls, enum.EnumMeta):
         members = _members(cls)
-        arguments = tuple(map(_with_functions, arguments))
+        arguments = tuple(_with_functions(_all_of(cls, argument)) for argument in arguments)
+        attributes = {key: value for key, value in attributes.items() if key not in cls.__members__}
     elif _remember is not None and make is getattr(_inside, "_make_skeleton_class", None):
         make, arguments = _make, _with_slots(cls, arguments)
     told = {
         name: b"" if issubclass(type(value), _CODE) or name.startswith("__") else tell(value)
         for name, value in attributes.items()
     }
+    number = numbers.get(cls)
+    known.others += [
+        (_hold_attribute, (number, name), told[name], value)
+        for name, value in attributes.items()
+        if told[name] and type(value) not in _globals.PLAIN
+    ]
     return make, arguments, (told, attributes, slots, setter, members), None, None, _set_state
+
+
+class Definition:
+    """A class as it was pickled for the first of a call's items."""
+
+    def __init__(self, call: int, number: Any, data: bytes, held: dict[str, Any]) -> None:
+        self.call = call
+        definition = _Call(defined, (number, data))
+        self.reduced: Any = definition.reduce(None)
+        if held:  # what an item refers to, too, has to be what the class holds
+            pieces = [_Call(_attribute, (number, name)) for name in held]
+            referred = _Referred(list(zip(pieces, held.values(), strict=True)))
+            self.reduced = _globals.last, (definition, *pieces, referred, definition)
+
+
+class _Call(_globals.Piece):
+    def __init__(self, func: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self.reduced = func, arguments
+
+    def reduce(self, pickler: Any) -> Any:  # noqa: ARG002 -- as all pieces
+        return self.reduced
+
+
+class _Referred(_globals.Piece):
+    """Where a pickler comes to this, values are what the pieces before it have brought."""
+
+    def __init__(self, held: list[tuple[_Call, Any]]) -> None:
+        self.held = held
+
+    def reduce(self, pickler: Any) -> Any:
+        memo = pickler.memo.copy()
+        for piece, value in self.held:
+            if (
+                id(value) not in memo
+            ):  # it takes the piece's place: the memo's size numbers what follows
+                memo[id(value)] = memo.pop(id(piece))[0], value
+        pickler.memo = memo
+        return _globals.last, (None,)
 
 
 def is_definition(reduced: Any) -> bool:
@@ -87,6 +134,13 @@ def _with_slots(cls: type, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         return arguments
     given = {"__slots__": slots, **arguments[3]}
     return (*arguments[:3], given, *arguments[4:])
+
+
+def _all_of(cls: Any, argument: Any) -> Any:
+    """Of a flag, what is named besides its single bits, which cloudpickle leaves out."""
+    if type(argument) is not dict or not issubclass(cls, enum.Flag):
+        return argument
+    return {name: member._value_ for name, member in cls.__members__.items()}
 
 
 def _with_functions(argument: Any) -> Any:
@@ -125,27 +179,61 @@ _OF_ENUM = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_"})
 
 # --- in the worker --------------------------------------------------------------------------------
 
-#: What was set in a class when it last arrived: by name, what tells the value from others.
-_received: weakref.WeakKeyDictionary[type, dict[str, bytes]] = weakref.WeakKeyDictionary()
+#: What was set in a class when it last arrived: by name, what tells the value from others, and the value.
+_received: weakref.WeakKeyDictionary[type, dict[str, tuple[bytes, Any]]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
-def _code(value: Any) -> object:
-    """What tells code from later code, for most of what a class holds."""
-    func = getattr(value, "__func__", None) or getattr(value, "fget", None) or value
-    return getattr(func, "__code__", None)
+def _hold_attribute(key: tuple[Any, str], alone: bytes, value: Any) -> Any:
+    """The value of a class's attribute: the object that came before, if it is what it was."""
+    number, name = key
+    cls = by_number.get(number)
+    if cls is None:
+        return value
+    told, before = _received.get(cls, {}).get(name, (b"", None))
+    return before if told == alone else value
 
 
-_defined: dict[Any, bytes] = {}  # the pickles by which classes were last set, by number
+def _attribute(number: Any, name: str) -> Any:
+    """The same, where the class has come before."""
+    return _received[by_number[number]][name][1]
+
+
+def _trait(value: Any) -> object:
+    """What tells a part of a class that is set each time from what was there; None if nothing does."""
+    kind: Any = type(value)
+    if issubclass(kind, type):
+        return value
+    if kind is property:
+        return [_trait(part) for part in (value.fget, value.fset, value.fdel)]
+    func: Any = value.__func__ if kind in (classmethod, staticmethod) else value
+    code, held = None, func
+    if type(func) is types.FunctionType:
+        cells = [_byvalue.content(cell) for cell in func.__closure__ or ()]
+        code, held = func.__code__, (func.__defaults__, func.__kwdefaults__, cells)
+    told = _globals.alone(held, (_byvalue.SimplePickler,))
+    return (code, told) if told or code else None
+
+
+#: What the interpreter puts into classes, or is said in words.
+_OF_CLASSES = frozenset(
+    {"__doc__", "__module__", "__annotations__", "__slotnames__", "__dict__", "__weakref__"}
+)
+
+#: The newest definitions by number: their pickles, and what was loaded from them.
+_defined: dict[Any, tuple[bytes, _globals.Loaded]] = {}  # classes, with what they came with
+_DEFINED = 64
 
 
 def defined(number: Any, data: bytes) -> Any:
     """A class of that number, as this pickle defines it."""
-    cls = by_number.get(number)
-    if cls is None or _defined.get(number) != data:
-        made: Any = loads(data)
-        _defined[number] = data
-        return made
-    return cls
+    known = _defined.pop(number, None)
+    if known is None or known[0] != data:
+        known = data, _globals.Loaded(lambda: loads(data))
+        _byvalue.make_room(_defined, _DEFINED)
+    _defined[number] = known
+    return known[1].get()
 
 
 def _make(
@@ -188,27 +276,38 @@ def _say_nothing(_cls: type, /, **_: object) -> None:
 
 def _set_state(cls: Any, state: Any) -> None:
     told, attributes, slots, setter, members = state
-    _defined.pop(numbers.get(cls), None)
     received = _received.setdefault(cls, {})
     own = cls.__dict__
+    before = {name: its for name, (its, _) in received.items()}
     changed: dict[str, Any] = {
         name: value
         for name, value in attributes.items()
-        if not told[name] or name not in own or received.get(name) != told[name]
+        if not told[name] or name not in own or before.get(name) != told[name]
     }
-    codes = ((_code(own.get(name)), _code(value)) for name, value in changed.items())
-    is_new = told != received or any(before != after for before, after in codes)
+    is_new = before != told or any(
+        _is_other(own.get(name), value)
+        for name, value in changed.items()
+        if not told[name] and name not in _OF_CLASSES
+    )
     setter(cls, (changed, slots))
-    for name in received.keys() - told.keys():
+    for name in before.keys() - told.keys():
         if name in own:
             delattr(cls, name)
+    now = received | {name: (told[name], value) for name, value in changed.items()}
     if is_new:
-        _received[cls] = told
-    now = _received[cls]
-    _globals.watch(lambda: _received.get(cls) is now, changed=is_new)
+        _received[cls] = {name: now[name] for name in told}
+    else:
+        received.update(now)
+    held_now = _received[cls]
+    _globals.watch(lambda: _received.get(cls) is held_now, changed=is_new)
     for name, its_name, held in members or ():
         member = cls._member_map_[its_name]
         member.__dict__.update(held)
         if name not in cls._member_map_:
             cls._member_map_[name] = member
             type.__setattr__(cls, name, member)
+
+
+def _is_other(before: Any, after: Any) -> bool:
+    trait = _trait(after)
+    return trait is None or _trait(before) != trait

@@ -78,7 +78,7 @@ class _Pickler(cloudpickle.Pickler):
         if id(obj) in self._singletons:
             return _byvalue.singleton, self._singletons[id(obj)]
         is_member = issubclass(kind, enum.Enum)
-        reduced = _classes.reduce_member(obj) if is_member else _named.reduce(obj)
+        reduced = _classes.reduce_member(obj) if is_member else _named.reduce(obj, self._tell)
         return super().reducer_override(obj) if reduced is None else reduced
 
     def _reduce_function(self, func: FunctionType) -> Any:
@@ -121,7 +121,7 @@ class _Pickler(cloudpickle.Pickler):
         reduced = super().reducer_override(cls)
         if number is None:
             _numbered_here.add(_classes.numbers.get(cls))
-        return self._placed(cls, _classes.reduce(cls, reduced, self._tell))
+        return self._placed(cls, _classes.reduce(cls, reduced, self.globals, self._tell))
 
     def _tell(self, value: object) -> bytes:
         return _globals.alone(value, _ALONE) if self._tells else b""
@@ -157,24 +157,34 @@ class _HomePickler(_Pickler):
 class _ItemPickler(_Pickler):
     def _reduce_class(self, cls: type) -> Any:
         """A class as it was pickled for the first item: that takes a hundred times as long as an item."""
-        call, number, data = _definitions.get(cls, (-1, None, b""))
-        if call != _globals.calls:
+        known = _definitions.get(cls)
+        if known is None or known.call != _globals.calls:
             reduced = super()._reduce_class(cls)
-            if not _classes.is_definition(reduced):
-                return reduced
-            data, number = _globals.alone(cls, (_Pickler,)), _classes.numbers.get(cls)
-            if not data or number is None:  # it is large, perhaps
-                return reduced
-            _definitions[cls] = _globals.calls, number, data
-        return _classes.defined, (number, data)
+            if not _classes.is_definition(reduced) or not _globals.alone(cls, (_Pickler,)):
+                return reduced  # it goes by name, or is large, perhaps
+            number = _classes.numbers[cls]
+            held = {key[1]: value for _, key, _, value in self.globals.others if key[0] == number}
+            self.globals.others.clear()
+            data = _globals.write(cls, _Pickler, None, [], _ALONE)
+            known = _classes.Definition(_globals.calls, number, data, held)
+            _definitions[cls] = known
+        return known.reduced
 
 
-#: Classes as they were pickled for items: in which call, their number, their pickle.
-_definitions: weakref.WeakKeyDictionary[type, tuple[int, Any, bytes]] = weakref.WeakKeyDictionary()
+#: Classes as they were pickled for items.
+_definitions: weakref.WeakKeyDictionary[type, _classes.Definition] = weakref.WeakKeyDictionary()
 
 
 class _AlonePickler(_Pickler):
     _tells = False  # what a class holds may mention the class
+
+    def _reduce_class(self, cls: type) -> Any:
+        """By its number: where it has changed, it says so itself."""
+        reduced = super()._reduce_class(cls)
+        number = _classes.numbers.get(cls)
+        if number is None or not _classes.is_definition(reduced):
+            return reduced
+        return _class_of, (number,)
 
 
 #: For pickles that are only compared: the simpler one first, so that they are the same whichever way the

@@ -154,7 +154,7 @@ def _pack_by_value(
     try:
         data = _byvalue.dumps(obj, callback, buffers, home=home)
     except _byvalue.NotSimple:
-        pass
+        buffers.clear()
     else:
         if not buffers:
             return data

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 #: What the module of a program is called; the second in a child that `multiprocessing` did not fork.
 PROGRAM = frozenset({"__main__", "__mp_main__"})
 
+_NAMES = [name.encode() for name in PROGRAM]
+
 #: Values that nobody can tell from equal ones.
 PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
 
@@ -54,6 +56,8 @@ class Globals:
         self.spaces: dict[int, Any] = {}
         self.held: dict[str, Any] = {}  # the program's globals that something else may refer to
         self.ahead: dict[str, Any] = {}  # those of them that stand at the head
+        # What else something may refer to: how it is held, by what key, what tells it from others, value.
+        self.others: list[tuple[Callable[..., Any], Any, bytes, Any]] = []
 
     def to_send(self, found: dict[str, Any]) -> dict[str, Any]:
         """What a function of the program's has to bring along of the globals that it uses."""
@@ -77,11 +81,14 @@ class Piece:
 
 
 class _Held(Piece):
-    def __init__(self, names: list[str], alone: bytes, value: Any) -> None:
-        self.names, self.alone, self.value = names, alone, value
+    def __init__(
+        self, hold: Callable[..., Any], key: Any, alone: bytes, value: Any, within: set[int]
+    ) -> None:
+        self.hold, self.key, self.alone, self.value = hold, key, alone, value
+        self.within = within  # the ids of what else is held and is in it
 
     def reduce(self, pickler: Any) -> Any:  # noqa: ARG002 -- as the other
-        return _hold, (self.names, self.alone, self.value)
+        return self.hold, (self.key, self.alone, self.value)
 
 
 class _Whole(Piece):
@@ -89,24 +96,33 @@ class _Whole(Piece):
         self.held, self.obj = held, obj
 
     def reduce(self, pickler: Any) -> Any:  # noqa: ARG002 -- as the other
-        parts = [part for one in self.held for part in (one, _Written(one))]
-        return _last, (*parts, self.obj)
+        parts: list[Piece] = []
+        unwritten: list[_Held] = []  # of which what follows may not hold any
+        for one in self.held:
+            if not one.within.isdisjoint([id(other.value) for other in unwritten]):
+                parts.append(_Written(unwritten))
+                unwritten = []
+            parts.append(one)
+            unwritten.append(one)
+        parts.append(_Written(unwritten))
+        return last, (*parts, self.obj)
 
 
 class _Written(Piece):
     """Where the pickler comes to this, what is held has been written, and is referred to from here on."""
 
-    def __init__(self, held: _Held) -> None:
+    def __init__(self, held: list[_Held]) -> None:
         self.held = held
 
     def reduce(self, pickler: Any) -> Any:
         memo = pickler.memo.copy()
-        value = self.held.value
-        if id(value) in memo:  # else it is never referred to: `()` is written anew each time
-            place, _ = memo[id(self.held)]
-            memo[id(value)] = place, value
-            pickler.memo = memo
-        return _last, (None,)
+        for one in self.held:
+            if (
+                id(one.value) in memo
+            ):  # else it is never referred to: `()` is written anew each time
+                memo[id(one.value)] = memo[id(one)][0], one.value
+        pickler.memo = memo
+        return last, (None,)
 
 
 #: The newest pickles that begin with globals, by those of the same that do not: to make these takes less.
@@ -153,17 +169,23 @@ def write(
     pickler.dump(obj)
     data = file.getvalue()
     known = None if buffers else _newest.get(data)
-    if known is not None or not pickler.globals.held:
+    if known is not None or not (pickler.globals.held or pickler.globals.others):
         return known or data
     held = _held(pickler.globals.held, comparing or [make])
+    ahead = {name: one.value for one in held for name in one.key}
+    # What is in another is the shorter one, and has to be known before it.
+    held.sort(key=lambda one: (len(one.alone), one.key))
+    others = {id(value) for *_, value in pickler.globals.others}
+    held += [
+        _Held(hold, key, told, value, others) for hold, key, told, value in pickler.globals.others
+    ]
     if not held:
         return data
     buffers.clear()
     file = BytesIO()
     pickler = make(file, 5, buffer_callback=callback)
-    pickler.globals.ahead = {name: one.value for one in held for name in one.names}
-    # What is in another is the shorter one, and has to be known before it.
-    pickler.dump(_Whole(sorted(held, key=lambda one: (len(one.alone), one.names)), obj))
+    pickler.globals.ahead = ahead
+    pickler.dump(_Whole(held, obj))
     whole = file.getvalue()
     if not buffers and len(data) <= COMPARED:
         if len(_newest) >= _NEWEST:
@@ -176,24 +198,34 @@ def _held(found: dict[str, Any], makers: Sequence[Callable[..., Any]]) -> list[_
     named: dict[int, list[str]] = {}
     for name, value in found.items():
         named.setdefault(id(value), []).append(name)
-    return [
-        _Held(names, alone_, found[names[0]])
-        for names in named.values()
-        if (alone_ := alone(found[names[0]], makers))
-    ]
+    held: list[_Held] = []
+    for names in named.values():
+        within: set[int] = set()
+        alone_ = alone(found[names[0]], makers, named.keys(), within)
+        if alone_:
+            held.append(_Held(_hold, names, alone_, found[names[0]], within))
+    return held
 
 
-def alone(value: object, makers: Sequence[Callable[..., Any]]) -> bytes:
-    """The pickle of a value alone, if that is short."""
+def alone(
+    value: object, makers: Sequence[Callable[..., Any]], sought: Any = (), within: Any = None
+) -> bytes:
+    """The pickle of a value alone, if that is short; `within` gets which of the `sought` are in it."""
     for make in makers:
         file = _Short()
         try:
-            make(file, 5, buffer_callback=_refuse_large).dump(value)
+            pickler = make(file, 5, buffer_callback=_refuse_large)
+            pickler.dump(value)
         except _TooLarge:
             return b""
         except Exception:  # noqa: S110
             pass  # it is not simple, or cannot be pickled by itself
         else:
+            if make is not makers[-1] and any(name in file.data for name in _NAMES):
+                continue  # by its name, which says nothing about it
+            if len(sought) > 1:
+                within |= sought & pickler.memo.copy().keys()
+                within.discard(id(value))
             return file.data
     return b""
 
@@ -265,7 +297,7 @@ _watched: list[Callable[[], bool]] | None = None  # whether what else came with 
 _changes = 0  # how often a global of the caller's was set to what it was not
 
 
-def _last(*parts: Any) -> Any:
+def last(*parts: Any) -> Any:
     return parts[-1]
 
 
@@ -353,14 +385,15 @@ class Loaded:
         self._load = load if self._globals or self._watched else None  # which keeps the pickle
 
     def _load_by(self, load: Callable[[], Any]) -> None:
-        global _arriving, _watched  # noqa: PLW0603 -- as above
+        global _arriving, _watched
         self._globals: list[tuple[str, bytes | None, Any]] = []
         self._watched: list[Callable[[], bool]] = []
+        outer = _arriving, _watched
         _arriving, _watched = self._globals, self._watched
         try:
             self._value = load()
         finally:
-            _arriving = _watched = None
+            _arriving, _watched = outer
         self._changes = _changes
 
     def get(self) -> Any:

@@ -14,34 +14,41 @@ import sys
 import typing
 from operator import attrgetter
 
-from ._globals import PROGRAM, main, of_main
+from . import _globals
+from ._globals import PROGRAM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    Known = tuple[str, str, int]  # module, name, and the id that it has there
+    Known = tuple[str, str, int]  # module, name, and the how-manieth of that name
 
 
-def reduce(obj: Any) -> Any:
-    """How an object travels, as a pickler's `reducer_override` says it; None: as any other."""
+def reduce(obj: Any, tell: Callable[[object], bytes]) -> Any:
+    """How an object travels, as a pickler's `reducer_override` says it; None: as any other.
+
+    `tell` answers what tells its state from others.
+    """
     kind = type(obj)
     if kind in _MAKERS:
         name = getattr(obj, "__qualname__", obj.__name__)
         if obj.__module__ not in PROGRAM and _is_found(obj, obj.__module__, name):
             return None
         make, arguments = _MAKERS[kind]
-        return _named, (_known(obj, name), _of, (obj.__module__, make, *arguments(obj)), None)
+        return _named, (_known(obj, name), _of, (obj.__module__, make, *arguments(obj)), None, b"")
     if kind.__name__ == "ForwardRef" and kind.__module__ == "annotationlib":
         return _forward_reference(obj)
     own: Any = kind.__reduce__
-    if kind.__module__ not in PROGRAM or own is object.__reduce__:
+    is_usual = own is object.__reduce__ or kind in copyreg.dispatch_table
+    if is_usual or kind.__module__ not in PROGRAM:
         return None
     reduced = obj.__reduce_ex__(5)
     if not isinstance(reduced, str):
         return reduced
-    return _named, (_known(obj, reduced), copyreg.__newobj__, (kind,), obj.__getstate__())  # type: ignore[attr-defined]
+    state = obj.__getstate__()
+    told = b"" if state is None else tell(state)
+    return _named, (_known(obj, reduced), copyreg.__newobj__, (kind,), state, told)  # type: ignore[attr-defined]
 
 
 def _known(obj: Any, name: str) -> Known | None:
@@ -49,7 +56,17 @@ def _known(obj: Any, name: str) -> Known | None:
     if id(obj) in _names:
         return _names[id(obj)]
     module = obj.__module__
-    return (module, name, id(obj)) if _is_found(obj, module, name) else None
+    if not _is_found(obj, module, name):
+        return None
+    count, newest = _counted.get((module, name), (0, None))
+    if newest is not obj:
+        count += 1
+        _counted[module, name] = count, obj
+    return module, name, count
+
+
+#: The newest object of each name, and how many there were: an `id` may come to be another's.
+_counted: dict[tuple[str, str], tuple[int, Any]] = {}
 
 
 def _is_found(obj: object, module: str | None, name: str) -> bool:
@@ -118,31 +135,44 @@ def _forward(text: str, module: Any, is_argument: bool, is_class: bool) -> Any: 
 
 # --- in the worker --------------------------------------------------------------------------------
 
-_things: dict[Known, Any] = {}  # that were made here
+#: The newest of each name that were made here, and what told their states from others.
+_things: dict[tuple[str, str], tuple[int, Any, bytes]] = {}
 _names: dict[int, Known] = {}  # the same, by their ids
 
 
 def _named(
-    known: Known | None, make: Callable[..., Any], arguments: tuple[Any, ...], state: Any
+    known: Known | None,
+    make: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    state: Any,
+    told: bytes,
 ) -> Any:
-    if known in _things:
-        return _things[known]
-    if known is not None and known[0] in sys.modules and of_main() is not main:
-        try:
-            return attrgetter(known[1])(sys.modules[known[0]])  # in the caller, it is there
-        except AttributeError:
-            pass
-    made = make(*arguments)
-    if known is not None:
-        _things[known] = made
-        _names[id(made)] = known
-    if state is not None:
+    if known is None:
+        made = make(*arguments)
         _set_state(made, state)
+        return made
+    name, count = known[:2], known[2]
+    if name in _counted and _counted[name][0] == count:
+        return _counted[name][1]  # this is the caller
+    held = _things.get(name)
+    if held is not None and held[0] == count:
+        made, is_same = held[1], told != b"" and told == held[2]
+    else:
+        if held is not None:
+            _names.pop(id(held[1]), None)
+        made, is_same = make(*arguments), False
+        _names[id(made)] = known
+    if held is None or not is_same:
+        _set_state(made, state)
+        held = _things[name] = count, made, told
+    _globals.watch(lambda: _things.get(name) is held, changed=not is_same)
     return made
 
 
 def _set_state(made: Any, state: Any) -> None:
     """As `pickle` does it."""
+    if state is None:
+        return
     if hasattr(made, "__setstate__"):
         made.__setstate__(state)
         return

@@ -253,3 +253,111 @@ def test_a_class_that_adds_nothing(run):
         check(lambda x: (x.version, x is Derived, x is Base), [Derived, Base])
         check(lambda x: x.version, [Derived(), Derived()])
         """)
+
+
+def test_a_flag_with_names_for_several_bits_and_none(run):
+    run("""
+        class Access(enum.Flag):
+            NONE, READ, WRITE = 0, 1, 2
+            ALL = READ | WRITE
+        check(lambda one: (one.name, one is Access.ALL, Access(3) is Access.ALL), [*Access, Access.ALL])
+        check(lambda x: [Access.NONE.name, Access.ALL.name, list(Access.__members__)], [1])
+        """)
+
+
+def test_items_leave_the_globals_of_their_methods_alone(run):
+    run("""
+        cache, MISSING = {}, object()
+        class Task:
+            def run(self): return dict(cache), MISSING is default(1)
+        def default(x, missing=MISSING): return missing
+        def init(): cache["model"] = 1
+        with Pool(1, initializer=init) as pool:
+            for _ in range(2):
+                assert parallel_map(Task.run, [Task(), Task()], executor=pool) == [({"model": 1}, True)] * 2
+                assert parallel_map(lambda x: default(x) is MISSING, [1], executor=pool) == [True]
+        """)
+
+
+def test_items_whose_class_uses_what_has_changed_to_and_fro(run):
+    run("""
+        class Base: level = 0
+        class Item(Base):
+            def get(self): return n, self.level
+        n = 0
+        def look(x): return n, Base.level
+        with Pool(1) as pool:
+            for n in 1, 2, 1:
+                Base.level = n
+                assert parallel_map(Item.get, [Item()], executor=pool) == [(n, n)]
+                n, Base.level = n + 10, n + 10
+                assert parallel_map(look, [1], executor=pool) == [(n, n)]
+                n, Base.level = n - 10, n - 10
+                assert parallel_map(Item.get, [Item()], executor=pool) == [(n, n)]
+        """)
+
+
+@pytest.mark.parametrize("given", ["Config.missing", "[Config.missing][0]"])
+def test_what_refers_to_an_attribute_of_a_class(run, given):
+    run(f"""
+        class Config:
+            missing = object()
+            def __init__(self): self.held = {given}
+        def first(x, default={given}): return default is Config.missing
+        def second(x, default={given}): return default is Config.missing, first(x)
+        with Pool(1) as pool:
+            for func in first, second, first, second:
+                assert parallel_map(func, [1], executor=pool) == [func(1)]
+                held = parallel_map(lambda x: x.held is Config.missing, [Config()] * 3, executor=pool)
+                assert held == [True] * 3
+        """)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("get.__defaults__ = 1,", "get.__defaults__ = 2,"),
+        ("get = times(3)", "get = times(4)"),
+        ("__tag__ = 1", "__tag__ = 2"),
+        ("large = b'1' * 70_000", "large = b'2' * 70_000"),
+        ("Inner = One", "Inner = Two"),
+        ("shown = property(lambda self: 1)", "shown = property(lambda self: 2)"),
+    ],
+)
+def test_details_that_change_to_and_fro(run, before, after):
+    run(f"""
+        def times(n): return lambda self, x=0: n
+        class One: name = 1
+        class Two: name = 2
+        class Item:
+            __tag__, large, Inner, shown = 0, b"", One, 0
+            def get(self, x=0): return x
+            def all(self, _=None):
+                return self.get(), self.__tag__, self.large[:1], self.Inner.name, self.shown
+        def func(x): return Item().all(x)
+        with Pool(1) as pool:
+            for change in {before!r}, {after!r}, {before!r}:
+                exec(f"Item.{{change}}")
+                assert parallel_map(func, [1], executor=pool) == [func(1)], change
+                assert parallel_map(Item.all, [Item()], executor=pool) == [func(1)], change
+        """)
+
+
+def test_classes_of_many_calls_are_let_go(run):
+    run("""
+        import gc
+        def number(x):
+            gc.collect()
+            return sum(1 for one in gc.get_objects() if type(one) is type and one.__name__ == "Local")
+        def make():
+            class Local:
+                def __init__(self, x): self.x = x
+                def get(self): return self.x
+            return Local
+        with Pool(1) as pool:
+            for n in range(200):
+                Local = make()
+                assert parallel_map(lambda x: x.get(), [Local(n)], executor=pool) == [n]
+            assert run_in_process(number, 1) == 0
+            assert parallel_map(number, [1], executor=pool)[0] < 100
+        """)

@@ -202,3 +202,50 @@ def test_submodules_that_an_expression_names(run):
             return xml.dom.minidom.parseString(x).documentElement.tagName, ANY and 1
         check(tag, ["<a/>"])
         """)
+
+
+def test_what_is_known_by_its_name_alone_may_have_changed(run):
+    run("""
+        import functools
+        with Pool(1) as pool:
+            for more in 1, 100:
+                @functools.lru_cache
+                def helper(x): return x + more
+                table = {"helper": helper, "part": functools.partial(helper, 1)}
+                def func(x): return helper(x), table["helper"](x), table["part"](), ANY and 1
+                for one in func, lambda x: func(x):
+                    assert parallel_map(one, [1], executor=pool) == [(*[1 + more] * 3, ANY and 1)]
+        """)
+
+
+def test_large_globals_are_not_mixed_up(program, np):
+    """Whichever way the function is tried first, and whatever the order of its names."""
+    for seed in "1", "2", "3", "4":
+        program.run(
+            """
+            import numpy as np
+            from parmap import parallel_map
+            A, B, D = (np.full(200_000, value) for value in (1.0, 2.0, 3.0))
+            class C: pass
+            def func(x): return A[0], B[0], D[0], C is C
+            assert parallel_map(func, [1]) == [(1, 2, 3, True)]
+            """,
+            env={"PYTHONHASHSEED": seed},
+        )
+
+
+def test_a_class_that_counts_its_instances_changes_none_of_them(run):
+    run("""
+        class Client:
+            count = 0
+            def __init__(self): Client.count += 1
+        client = Client()
+        held = {"kind": Client}
+        def init():
+            client.open = held["open"] = True
+        def func(x): return client.open, held["open"], ANY and 1
+        with Pool(1, initializer=init) as pool:
+            for _ in range(3):
+                assert parallel_map(func, [Client()], executor=pool) == [(True, True, ANY and 1)]
+                Client()
+        """)

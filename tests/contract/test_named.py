@@ -131,3 +131,33 @@ def test_a_program_in_a_child_of_multiprocessing(program, method):
             child.join()
             assert child.exitcode == 0
         """)
+
+
+def test_one_whose_state_changes(program):
+    program.run(
+        textwrap.dedent(HEAD)
+        + textwrap.dedent("""
+        with Pool(1) as pool:
+            for n in range(5):
+                THING = None  # whose memory may be used again
+                THING = Single("THING")
+                for level in 1, 2, 1:
+                    THING.level = n, level
+                    assert parallel_map(lambda x: THING.level, [1], executor=pool) == [(n, level)]
+        """)
+    )
+
+
+def test_what_copyreg_says_comes_first(program):
+    program.run("""
+        import collections, copyreg
+        from parmap import parallel_map
+        class Failed(Exception):
+            def __init__(self, one, other):
+                super().__init__(f"{one}{other}")
+                self.one, self.other = one, other
+        class Ordered(collections.OrderedDict): pass
+        copyreg.pickle(Failed, lambda error: (Failed, (error.one, error.other)))
+        assert parallel_map(lambda error: error.other, [Failed(1, 2)]) == [2]
+        assert parallel_map(lambda one: (type(one) is Ordered, dict(one)), [Ordered(a=1)]) == [(True, {"a": 1})]
+        """)
