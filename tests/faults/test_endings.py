@@ -75,7 +75,7 @@ def check_interrupted(program: Program) -> None:
     assert seconds < 4.0
     assert program.code == -signal.SIGINT, (program.code, program.err)
     assert not program.left(), program.left()
-    assert program.err.count("Traceback") == 1, program.err
+    assert program.err.count("Traceback (most recent") == 1, program.err
     assert program.err.rstrip().endswith("KeyboardInterrupt"), program.err
     assert program.out == "going\n"
 
