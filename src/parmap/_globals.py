@@ -127,7 +127,7 @@ class _Written(Piece):
 
 #: The newest pickles that begin with globals, by those of the same that do not: to make these takes less.
 _newest: dict[bytes, bytes] = {}
-_NEWEST = 64
+_NEWEST = 16
 
 
 class _TooLarge(Exception):
