@@ -25,6 +25,7 @@ _OF_PROCESSES = (
 _A_MODULE = "put the class into a module of its own, and import it from there"
 _WAYS_OUT = {
     "_ctypes": _A_MODULE,
+    "ctypes": _A_MODULE,
     "_thread": "locks belong to one process: use a `multiprocessing` one with run_in_process, "
     "spawn_each or `initargs`, or create it inside the function",
     "_io": "open it inside the function and pass its path instead",
@@ -39,6 +40,7 @@ _ELSE = "create it inside the function, or once for each worker in a Pool's `ini
 #: The same for what a function returns.
 _WAYS_BACK = {
     "_ctypes": _A_MODULE,
+    "ctypes": _A_MODULE,
     "_thread": "locks belong to one process: return what is beside it",
     "_io": "return its path, or what is in it",
     "sqlite3": "return what was read from it",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import multiprocessing
 import os
 import pickle
@@ -11,6 +12,7 @@ import threading
 import traceback
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
+from urllib.error import HTTPError
 
 import pytest
 
@@ -305,7 +307,6 @@ class Slots(Exception):
         lambda: with_fields(SystemExit("text"), code=5),
         lambda: __import__("subprocess").CalledProcessError(3, ["a"], b"out", b"err"),
         lambda: __import__("json").JSONDecodeError("m", "doc", 1),
-        lambda: __import__("urllib.error").error.HTTPError("http://u", 404, "no", None, None),
         lambda: parmap.WorkerDied("m", index=3, signal="SIGKILL", pid=7),
         lambda: BaseException("base"),
         lambda: GeneratorExit("g"),
@@ -330,6 +331,19 @@ def test_what_classes_keep_of_their_own(make):
     assert again.args == error.args
     assert str(again) == str(error)
     assert fields(again) == fields(error)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_error_that_says_so_when_nobody_closes_it():
+    def fail(_):
+        raise HTTPError("http://u", 404, "no", None, None)  # type: ignore[arg-type]
+
+    again = caught(Alive(fail))
+    assert (type(again), str(again)) == (HTTPError, "HTTP Error 404: no")
+    assert (again.code, again.filename, again.url) == (404, "http://u", "http://u")
+    del again
+    gc.collect()
 
 
 def raise_name_error():
