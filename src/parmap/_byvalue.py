@@ -70,7 +70,8 @@ def dumps(
             return data
     make = _HomePickler if home else SimplePickler
     try:
-        data = _globals.write(obj, make, buffer_callback, [] if buffers is None else buffers)
+        kept: list[Any] = [] if buffers is None else buffers
+        data = _globals.write(obj, make, buffer_callback, kept, most=_LARGEST)
     except RAISED as error:
         raise NotSimple from error
     if len(data) > _LARGEST or any(name in data for name in _NAMES):

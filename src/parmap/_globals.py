@@ -158,16 +158,20 @@ def write(
     callback: Any,
     buffers: list[Any],
     comparing: Sequence[Callable[..., Any]] = (),
+    most: int = sys.maxsize,
 ) -> bytes:
     """Pickle `obj` by a pickler that `make` makes for a file, with a `globals`.
 
     `callback` puts large buffers into `buffers`, or is None. `comparing` make the picklers, of which the
-    first that can is used, for pickles that are only compared.
+    first that can is used, for pickles that are only compared. What has more than `most` bytes is of no
+    use, and not finished.
     """
     file = BytesIO()
     pickler = make(file, 5, buffer_callback=callback)
     pickler.dump(obj)
     data = file.getvalue()
+    if len(data) > most:
+        return data
     known = None if buffers else _newest.get(data)
     if known is not None or not (pickler.globals.held or pickler.globals.others):
         return known or data
