@@ -33,7 +33,6 @@ _NAME_MARK = b"parmap:main"
 CONNECTIONS = "multiprocessing.connection"
 
 _NOT_BY_NAME = PROGRAM | {CONNECTIONS}
-_NAMES = [name.encode() for name in PROGRAM]
 
 #: A function that brings along more than this takes the accurate way: `co_names` holds attribute names
 #: too, so that a large global may have come along by its name alone.
@@ -74,7 +73,7 @@ def dumps(
         data = _globals.write(obj, make, buffer_callback, kept, most=_LARGEST)
     except RAISED as error:
         raise NotSimple from error
-    if len(data) > _LARGEST or any(name in data for name in _NAMES):
+    if len(data) > _LARGEST or _globals.names_program(data):
         raise NotSimple
     if traits is not None:
         make_room(_newest, _NEWEST)

@@ -114,9 +114,8 @@ class _Referred(_globals.Piece):
     def reduce(self, pickler: Any) -> Any:
         memo = pickler.memo.copy()
         for piece, value in self.held:
-            if (
-                id(value) not in memo
-            ):  # it takes the piece's place: the memo's size numbers what follows
+            if id(value) not in memo:
+                # It takes the piece's place: the memo's size numbers what follows.
                 memo[id(value)] = memo.pop(id(piece))[0], value
         pickler.memo = memo
         return _globals.last, (None,)

@@ -72,6 +72,11 @@ class Globals:
         }
 
 
+def names_program(data: bytes) -> bool:
+    """Whether a pickle may refer by name to what is of the program."""
+    return any(name in data for name in _NAMES)
+
+
 class Piece:
     """A part of a pickle that is put there by us."""
 
@@ -117,9 +122,7 @@ class _Written(Piece):
     def reduce(self, pickler: Any) -> Any:
         memo = pickler.memo.copy()
         for one in self.held:
-            if (
-                id(one.value) in memo
-            ):  # else it is never referred to: `()` is written anew each time
+            if id(one.value) in memo:  # else it is written anew each time, as `()` is
                 memo[id(one.value)] = memo[id(one)][0], one.value
         pickler.memo = memo
         return last, (None,)
@@ -225,7 +228,7 @@ def alone(
         except Exception:  # noqa: S110
             pass  # it is not simple, or cannot be pickled by itself
         else:
-            if make is not makers[-1] and any(name in file.data for name in _NAMES):
+            if make is not makers[-1] and names_program(file.data):
                 continue  # by its name, which says nothing about it
             if len(sought) > 1:
                 within |= sought & pickler.memo.copy().keys()
