@@ -205,6 +205,9 @@ class Channel:
             self._outgoing[0] = views, None
         elif len(self._outgoing) == 1 and len(views) == 1:
             sent = self.sock.send(views[0])
+            if sent == len(views[0]):  # as nearly always
+                del self._outgoing[0]
+                return
         else:
             batch: list[memoryview] = []
             for views, segment in self._outgoing:

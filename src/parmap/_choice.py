@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 defaults: ContextVar[tuple[Any, int | None]] = ContextVar("parmap", default=(None, None))
 
 
+_TAKES = "one of " + ", ".join(map(repr, EXECUTORS)) + ", a Pool, an Executor or None"
+
+
 class Call:
     """One call of a map function, with its options checked."""
 
@@ -82,10 +85,9 @@ def _is_nested_default(options: MapOptions) -> bool:
 
 def check_executor(executor: Any) -> None:
     """Refuse what cannot run anything."""
-    takes = "one of " + ", ".join(map(repr, EXECUTORS)) + ", a Pool, an Executor or None"
     if isinstance(executor, str):
         if executor not in EXECUTORS:
-            msg = f"executor must be {takes}, got {executor!r}"
+            msg = f"executor must be {_TAKES}, got {executor!r}"
             raise ValueError(msg)
         if executor == "interpreter" and sys.version_info < (3, 14):
             msg = "executor='interpreter' needs Python 3.14 or newer"
@@ -93,7 +95,7 @@ def check_executor(executor: Any) -> None:
     elif isinstance(executor, type) or not (
         callable(getattr(executor, "submit", None)) or is_pool(executor)
     ):
-        msg = f"executor must be {takes}, got {type(executor).__name__}"
+        msg = f"executor must be {_TAKES}, got {type(executor).__name__}"
         raise TypeError(msg)
 
 

@@ -11,6 +11,7 @@ import gc
 import struct
 import sys
 from _pickle import dumps, loads
+from types import FunctionType
 
 from . import _byvalue
 from ._memory import BESIDE
@@ -33,9 +34,13 @@ _JOINED = 1  # (kind, [length, ...]): one part, pickles one after another
 _SINGLE = 2  # (kind, parts): one value in several parts, its pickle and its large buffers
 NUMBERS = 3  # (kind, format): one part, ints or floats of eight bytes each, as in memory
 PLACED = 4  # (kind, format, place): no part, results that are in an `_area`
+_BARE = (_BATCH, NUMBERS)  # values that need no unpacking one by one
 
 #: The format of numbers that are all of one type: half as dear as a pickle, on either side.
 FORMATS = {int: "q", float: "d"}
+
+#: So many of them at least: with fewer, it is what is around the packing that counts.
+_MANY = 64
 
 
 #: How pickles of this protocol begin what they say of a module's object: what `_pack_by_value` has to
@@ -49,6 +54,11 @@ _OF_CONNECTIONS = _byvalue.CONNECTIONS.encode()
 _OF_RANDOM = b"\x8c\x06Random", b"__randomstate_ctor"
 _BEGIN = 256
 _LEAST_OF_RANDOM = 2_000
+
+
+#: Pickles of functions that go by their names, and how many are kept.
+_named: dict[tuple[str, str], Packed] = {}
+_MOST_NAMED = 64
 
 
 class Packed:
@@ -134,6 +144,24 @@ def pack(
     if not buffers:  # as nearly always
         return Packed([data])
     return Packed([data, *map(_copied, buffers)] if copy else [data, *buffers])
+
+
+def pack_function(func: Callable[..., Any], *, copy: bool) -> Packed:
+    """Serialise the function of a call; `copy` as in `pack`.
+
+    What goes by its name is pickled once: that takes longer than to see that it still is found by it.
+
+    Raises:
+        SerializationError: It cannot be.
+    """
+    if type(func) is not FunctionType or not _byvalue.importable(func):
+        return pack(func, copy=copy, what="function")
+    name = func.__module__, func.__qualname__
+    packed = _named.get(name)
+    if packed is None:
+        _byvalue.make_room(_named, _MOST_NAMED)
+        packed = _named[name] = pack(func, copy=copy, what="function")
+    return packed
 
 
 def _mentions_main(data: bytes) -> bool:
@@ -233,7 +261,12 @@ def _parcelled(values: Sequence[Any]) -> tuple[list[Any], Parts]:
 
 
 def as_numbers(values: list[Any], kind: type) -> Numbers | None:
-    """Values of type `int` or `float` as they are in memory; None if one has more than eight bytes."""
+    """Values of type `int` or `float` as they are in memory; None if they are better pickled.
+
+    As they are where one has more than eight bytes, or where they are few.
+    """
+    if len(values) < _MANY:
+        return None
     form = FORMATS[kind]
     try:
         return Numbers(form, memoryview(struct.pack(f"{len(values)}{form}", *values)))
@@ -243,7 +276,9 @@ def as_numbers(values: list[Any], kind: type) -> Numbers | None:
 
 def holds_packed(parcels: Sequence[Any]) -> bool:
     """Whether `unbundle` of these answers values that are still to be unpacked."""
-    return any(parcel[0] not in (_BATCH, NUMBERS) for parcel in parcels)
+    if len(parcels) == 1:  # as nearly always
+        return parcels[0][0] not in _BARE
+    return any(parcel[0] not in _BARE for parcel in parcels)
 
 
 def unbundle(parcels: Sequence[Any], parts: Sequence[memoryview]) -> Sequence[Any]:

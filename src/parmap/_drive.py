@@ -365,16 +365,22 @@ class Drive:
 
     def read(self, most: int) -> None:
         """Read up to `most` items of the input, and tell the plan."""
-        if self.intake.error is not None:
-            return  # the plan is about to hear of it
+        if self.intake.error is None:  # else the plan is about to hear of it
+            self.tell_read(*self.read_untold(most))
+
+    def read_untold(self, most: int) -> tuple[int, bool]:
+        """Read up to `most` items: how many there were, and whether that is all of a sound input."""
         began = time.perf_counter()
         if self.plan.rules.delivery == "whole" and self.plan.rules.window is None:
             most = max(most, self.intake.free)
         count, ended = self.intake.read(most)
         self.spent.pickling += time.perf_counter() - began
+        return count, ended and self.intake.error is None
+
+    def tell_read(self, count: int, ended: bool) -> None:  # noqa: FBT001 -- as it was answered
+        """Tell the plan what was read."""
         now = time.monotonic()
         failed = self.intake.error
-        ended = ended and failed is None
         self.feed(InputRead(now, count, ended=ended, nbytes=self.intake.nbytes))
         for index, error in self.intake.refused:
             self.failed(None, index, error)

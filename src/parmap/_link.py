@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _signal
 import os
+import select
 
 from . import _area, _byvalue, _codec, _failure, _memory, _oom, _segments, _tracker, _wire
 from ._cell import CLAIMED
@@ -101,6 +102,8 @@ class Link:
     def __init__(self, number: int, channel: Channel, cell: Cell, child: Child) -> None:
         self.number = number
         self.channel = channel
+        self._poller = select.poll()
+        self._poller.register(channel.fileno(), select.POLLIN)
         self.child = child
         self.pid: int | None = child.pid
         self.ready = False
@@ -298,6 +301,11 @@ class Link:
         return spans
 
     # --- from the worker --------------------------------------------------------------------------
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it has something to say, or has ended."""
+        return bool(self._poller.poll(0))
 
     def hear(self) -> list[News]:
         """What it has to say now.

@@ -54,7 +54,7 @@ def make_drive(call: Call) -> Drive:
         if packing:
             timed = options.item_timeout is not None
             share = stock is not None  # what is shared is as good as a copy
-            function = _codec.pack(call.func, copy=not share, what="function")
+            function = _codec.pack_function(call.func, copy=not share)
             task = Task(
                 function.parts,
                 halts=halts,

@@ -13,7 +13,7 @@ from ._channel import Closed, look_again
 from ._loop import ProcessDrive
 from ._plan._chunks import SLICE
 from ._plan._crew import INFINITY
-from ._plan._vocabulary import Finish, InputRead
+from ._plan._vocabulary import Finish
 from ._wire import WireError
 
 TYPE_CHECKING = False
@@ -134,17 +134,18 @@ class MapDrive(AheadDrive):
 
     def _run_at_once(self) -> None:
         count = self.intake.total or 0
-        self.plan.begin()
-        self.read(count)
-        if not self._has_read_all(count) or self.intake.nbytes > LIGHT:
-            return
-        link = self._lease_warm()
+        read = self.read_untold(count)
+        sound = read == (count, True) and not self.intake.refused
+        link = self._lease_warm() if sound and self.intake.nbytes <= LIGHT else None
+        if link is not None:
+            self.begin(link)
+            self._go_ahead(link, count)
+            self.queue(link, 0, count)
+            link.flush()
+        self.plan.begin()  # while the worker is at it
+        self.tell_read(*read)
         if link is None:
             return
-        self.begin(link)
-        self._go_ahead(link, count)
-        self.queue(link, 0, count)
-        link.flush()
         heard = self._listen(link)
         values = self._results(heard, 0, count)
         if values is None:
@@ -155,8 +156,3 @@ class MapDrive(AheadDrive):
         self.plan.pace.learn(count, heard[0].seconds)
         self.plan.settled.add(0, count)
         self.verdict = Finish()
-
-    def _has_read_all(self, count: int) -> bool:
-        """Whether all that the plan is to be told is that there are so many items and no more."""
-        first, *others = self._events
-        return type(first) is InputRead and first.ended and first.count == count and not others

@@ -206,12 +206,14 @@ class Stock:
 
         They are waited for, so that those who replace them get their numbers.
         """
-        self.generation = generation
+        if generation == self.generation:
+            return
         with self._lock:
             old = _of_others(self._idle, generation)
             for link in old:
                 self._ending[link] = None
                 self._idle.pop(link, None)
+            self.generation = generation  # last: Ctrl-C may come before
         if old:
             self.reap(wait=True)
 
@@ -299,7 +301,8 @@ class Stock:
     def leave(self, tenant: Tenant) -> list[Link]:
         """Forget that a tenant waits; answer what it still holds."""
         with self._lock:
-            self._waiting = _all_but(tenant, self._waiting)
+            if self._waiting:
+                self._waiting = _all_but(tenant, self._waiting)
             for number in _owned_by(tenant, self._starting):
                 del self._starting[number]
             return _owned_by(tenant, self._leased)
@@ -484,10 +487,8 @@ def _owned_by(tenant: Tenant, owners: Mapping[T, Tenant]) -> list[T]:
 
 def _is_live(link: Link) -> bool:
     """Whether a warm worker still is there; takes in what it has said meanwhile."""
-    poller = select.poll()
-    poller.register(link.channel.fileno(), select.POLLIN)
     try:
-        while poller.poll(0):
+        while link.speaks:
             show_all(link.hear())
         return not link.left
     except (Closed, WireError):

@@ -165,6 +165,8 @@ def _size_in_stream(lengths: Sequence[int]) -> int:
 
 
 def _cut(kind: int, lengths: Sequence[int], body: memoryview) -> Frame:
+    if len(lengths) == 1 and len(body) == lengths[0]:
+        return Frame(kind, [body], [])
     parts: list[memoryview | None] = []
     beside: list[int] = []
     at = 0

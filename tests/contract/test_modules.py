@@ -77,6 +77,18 @@ def test_an_edited_module(module, call, again):
         assert run(getattr(helper, again)().func) == ("new", 1)
 
 
+def test_a_function_whose_name_another_has_taken(module):
+    helper = module("factor = 2\ndef func(x): return factor * x")
+    loaded = helper.load()
+    first = loaded.func
+    assert parallel_map(first, [1, 2]) == [2, 4]  # by its name
+    loaded.func = abs
+    loaded.factor = 3  # which only a function that goes by value takes along
+    assert parallel_map(first, [1, 2]) == [3, 6]
+    loaded.func = first
+    assert parallel_map(first, [1, 2]) == [2, 4]
+
+
 @pytest.mark.parametrize("method", ["forkserver", "spawn", "fork"])
 def test_an_edited_module_under_each_start_method(module, method):
     helper = module("def func(x): return 'old', x")

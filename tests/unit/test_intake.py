@@ -20,11 +20,13 @@ def unpacked(value):
 @given(
     st.one_of(st.lists(values), st.lists(st.integers()), st.lists(st.floats())),
     st.sampled_from([*SHAPES]),
-    st.lists(st.integers(1, 9), min_size=1),
+    st.lists(st.one_of(st.integers(1, 9), st.integers(60, 200)), min_size=1),
     st.booleans(),
+    st.sampled_from([1, 100]),
 )
-def test_what_is_read(items, shape, counts, strict):
+def test_what_is_read(items, shape, counts, strict, times):
     """In runs of any length, from any container, `values` gives what `list` gives."""
+    items = items * times
     made = SHAPES[shape](items)
     wanted = list(SHAPES[shape](items))
     intake = Intake([made], star=False, strict=strict, packing=True)
