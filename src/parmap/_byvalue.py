@@ -18,7 +18,7 @@ from _pickle import Pickler, Unpickler
 from io import BytesIO
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 
-from . import _globals
+from . import _globals, _kept
 from ._globals import PROGRAM
 
 TYPE_CHECKING = False
@@ -76,7 +76,7 @@ def dumps(
     if len(data) > _LARGEST or _globals.names_program(data):
         raise NotSimple
     if traits is not None:
-        make_room(_newest, _NEWEST)
+        _kept.make_room(_newest, _NEWEST)
         _newest[id(traits[0])] = traits, data
     return data
 
@@ -174,25 +174,6 @@ def _traits(func: FunctionType) -> list[Any] | None:
         traits += func.__code__, space, func.__name__, func.__qualname__, func.__module__
         traits += func.__doc__, space.get(func.__qualname__)
     return traits
-
-
-def make_room(kept: dict[Any, Any], most: int) -> None:
-    """Drop the oldest entries of a dictionary that keeps so many, until there is room for another."""
-    if len(kept) >= most:
-        for oldest in list(kept)[
-            : len(kept) + 1 - most
-        ]:  # from a copy: other threads come here, too
-            kept.pop(oldest, None)
-
-
-def digest(parts: Iterable[Any]) -> bytes:
-    """What stands for a large pickle where it is compared with others."""
-    from hashlib import blake2b
-
-    made = blake2b()
-    for part in parts:
-        made.update(part)
-    return made.digest()
 
 
 def _is_free(value: Any) -> bool:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 import cloudpickle
 
-from . import _byvalue, _globals
+from . import _byvalue, _globals, _kept
 from ._globals import PROGRAM
 
 TYPE_CHECKING = False
@@ -230,7 +230,7 @@ def defined(number: Any, data: bytes) -> Any:
     known = _defined.pop(number, None)
     if known is None or known[0] != data:
         known = data, _globals.Loaded(lambda: loads(data))
-        _byvalue.make_room(_defined, _DEFINED)
+        _kept.make_room(_defined, _DEFINED)
     _defined[number] = known
     return known[1].get()
 

@@ -15,7 +15,7 @@ from types import CodeType, FunctionType, GenericAlias, ModuleType, UnionType
 
 import cloudpickle
 
-from . import _byvalue, _classes, _globals, _named
+from . import _byvalue, _classes, _globals, _kept, _named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class _Pickler(cloudpickle.Pickler):
                 pickler = _Pickler(file, 5, buffer_callback=buffers.append)
                 pickler._keyed = False  # it may mention itself
                 pickler.dump(cached)
-                key = _byvalue.digest([file.getvalue(), *(buffer.raw() for buffer in buffers)])
+                key = _kept.digest([file.getvalue(), *(buffer.raw() for buffer in buffers)])
         parameters = cached.cache_parameters()
         return _cached, (parameters["maxsize"], parameters["typed"], cached.__wrapped__, key)
 

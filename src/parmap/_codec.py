@@ -13,7 +13,7 @@ import sys
 from _pickle import dumps, loads
 from types import FunctionType
 
-from . import _byvalue
+from . import _byvalue, _kept
 from ._memory import BESIDE
 from ._serialization import SerializationError
 
@@ -159,7 +159,7 @@ def pack_function(func: Callable[..., Any], *, copy: bool) -> Packed:
     name = func.__module__, func.__qualname__
     packed = _named.get(name)
     if packed is None:
-        _byvalue.make_room(_named, _MOST_NAMED)
+        _kept.make_room(_named, _MOST_NAMED)
         packed = _named[name] = pack(func, copy=copy, what="function")
     return packed
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from . import _byvalue, _codec, _globals
+from . import _codec, _globals, _kept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def apply_task(
     loaded = _known.pop(function, None)
     if loaded is None:
         loaded = _globals.Loaded(lambda: _codec.unpack([memoryview(function)]))
-        _byvalue.make_room(_known, _KNOWN)
+        _kept.make_room(_known, _KNOWN)
     _known[function] = loaded
     return loaded.get()(*arguments, **keywords)
 

@@ -10,7 +10,7 @@ import sys
 import time
 from _queue import Empty, SimpleQueue
 
-from . import _byvalue, _codec, _failure, _globals
+from . import _byvalue, _codec, _failure, _globals, _kept
 from ._codec import SCALARS, Packed
 from ._cpus import available_cpus
 from ._drive import Drive
@@ -92,7 +92,7 @@ def run_there(
     """Run a chunk in somebody else's worker, bytes in and bytes out."""
     try:
         if key not in _functions:
-            _byvalue.make_room(_functions, _FUNCTIONS)
+            _kept.make_room(_functions, _FUNCTIONS)
             parts_of_it = [memoryview(part) for part in function]
             _functions[key] = _globals.Loaded(lambda: _codec.unpack(parts_of_it))
         func = _functions[key].get()

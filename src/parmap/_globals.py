@@ -13,9 +13,11 @@ from __future__ import annotations
 import sys
 from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import SourceFileLoader
-from _pickle import dumps
+from _pickle import dumps, loads
 from io import BytesIO
 from types import FunctionType, ModuleType
+
+from . import _kept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,9 +93,10 @@ class _Held(Piece):
     ) -> None:
         self.hold, self.key, self.alone, self.value = hold, key, alone, value
         self.within = within  # the ids of what else is held and is in it
+        self.plain = hold is _hold and _is_plain(value)  # then the pickle alone says it all
 
     def reduce(self, pickler: Any) -> Any:  # noqa: ARG002 -- as the other
-        return self.hold, (self.key, self.alone, self.value)
+        return self.hold, (self.key, self.alone, *(() if self.plain else (self.value,)))
 
 
 class _Whole(Piece):
@@ -122,15 +125,20 @@ class _Written(Piece):
     def reduce(self, pickler: Any) -> Any:
         memo = pickler.memo.copy()
         for one in self.held:
-            if id(one.value) in memo:  # else it is written anew each time, as `()` is
+            if id(one.value) in memo:
                 memo[id(one.value)] = memo[id(one)][0], one.value
+            elif one.plain:  # instead, since what is there is counted
+                memo[id(one.value)] = memo.pop(id(one))[0], one.value
+            # Else it is written anew each time, as `()` is.
         pickler.memo = memo
         return last, (None,)
 
 
-#: The newest pickles that begin with globals, by those of the same that do not: to make these takes less.
+#: The newest pickles that begin with globals, by those of the same that do not (by their digests, if they
+#: are large): to make these takes less.
 _newest: dict[bytes, bytes] = {}
 _NEWEST = 16
+_LARGEST = 1 << 20  # bytes of one that is kept
 
 
 class _TooLarge(Exception):
@@ -175,17 +183,20 @@ def write(
     data = file.getvalue()
     if len(data) > most:
         return data
-    known = None if buffers else _newest.get(data)
-    if known is not None or not (pickler.globals.held or pickler.globals.others):
-        return known or data
+    if not (pickler.globals.held or pickler.globals.others):
+        return data
+    key = data if len(data) <= COMPARED else _kept.digest([data])
+    known = None if buffers else _newest.get(key)
+    if known is not None:
+        return known
     held = _held(pickler.globals.held, comparing or [make])
     ahead = {name: one.value for one in held for name in one.key}
     # What is in another is the shorter one, and has to be known before it.
     held.sort(key=lambda one: (len(one.alone), one.key))
-    others = {id(value) for *_, value in pickler.globals.others}
-    held += [
-        _Held(hold, key, told, value, others) for hold, key, told, value in pickler.globals.others
-    ]
+    others = pickler.globals.others
+    # They may hold anything of what stands before them.
+    within = {id(one.value) for one in held} | {id(value) for *_, value in others}
+    held += [_Held(hold, key, told, value, within) for hold, key, told, value in others]
     if not held:
         return data
     buffers.clear()
@@ -194,10 +205,9 @@ def write(
     pickler.globals.ahead = ahead
     pickler.dump(_Whole(held, obj))
     whole = file.getvalue()
-    if not buffers and len(data) <= COMPARED:
-        if len(_newest) >= _NEWEST:
-            _newest.clear()
-        _newest[data] = whole
+    if not buffers and len(whole) <= _LARGEST:
+        _kept.make_room(_newest, _NEWEST)
+        _newest[key] = whole
     return whole
 
 
@@ -230,11 +240,21 @@ def alone(
         else:
             if make is not makers[-1] and names_program(file.data):
                 continue  # by its name, which says nothing about it
-            if len(sought) > 1:
+            if len(sought) > 1 and not _is_plain(value):
                 within |= sought & pickler.memo.copy().keys()
                 within.discard(id(value))
             return file.data
     return b""
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether this is a container of plain values, which share nothing with others."""
+    inner: list[Any] = [value]
+    if type(value) is dict:
+        inner.append(value.values())
+    elif type(value) not in (list, set):
+        return False
+    return all(PLAIN.issuperset(map(type, some)) for some in inner)
 
 
 def of_main() -> dict[str, Any]:
@@ -308,9 +328,10 @@ def last(*parts: Any) -> Any:
     return parts[-1]
 
 
-def _hold(names: list[str], alone: bytes, value: Any) -> Any:
+def _hold(names: list[str], alone: bytes, *values: Any) -> Any:
     """The value of globals: the object that came before, if it is what it was in the caller.
 
+    Else it is the one that comes along, or what its pickle alone says, if nothing else does.
     (What the globals are here may be another one, which an initializer has put there.)
     """
     for name in names:
@@ -318,6 +339,8 @@ def _hold(names: list[str], alone: bytes, value: Any) -> Any:
         if told == alone and not _has_arrived(before):
             value = before
             break
+    else:
+        value = values[0] if values else loads(alone)
     for name in names:
         _settle(name, alone, value)
     return value

@@ -6,7 +6,7 @@ import _signal
 import os
 import select
 
-from . import _area, _byvalue, _codec, _failure, _memory, _oom, _segments, _tracker, _wire
+from . import _area, _codec, _failure, _kept, _memory, _oom, _segments, _tracker, _wire
 from ._cell import CLAIMED
 from ._channel import CAN_PASS_FDS, Channel, Closed
 from ._errors import WorkerDied, WorkerStartError
@@ -63,7 +63,7 @@ class Task:
         elif sum(map(len, parts)) <= _COMPARED:
             self.key = b"".join(parts)
         else:
-            self.key = _byvalue.digest(parts)
+            self.key = _kept.digest(parts)
 
 
 class News:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from . import _byvalue, _codec, _errands, _globals, _stock
+from . import _codec, _errands, _globals, _kept, _stock
 from ._choice import is_pool, stock_of
 from ._cpus import available_cpus
 from ._intake import Intake
@@ -100,7 +100,7 @@ def _remember(drive: Drive) -> None:
         return
     key = drive.task.key
     _costs.pop(key, None)
-    _byvalue.make_room(_costs, _COSTS)
+    _kept.make_room(_costs, _COSTS)
     _costs[key] = learned[0], min(learned[1], _TRUSTED)
 
 

@@ -60,6 +60,38 @@ def test_a_class_attribute_is_the_global(run):
         """)
 
 
+def test_a_global_within_a_class_attribute(run):
+    run("""
+        INNER, factor = {}, 0
+        class D:
+            shared = [INNER]
+            def method(self): return INNER
+        def func(x, inner=INNER):
+            return D.shared[0] is inner, INNER is inner, D().method() is inner, factor, ANY and 1
+        for factor in 1, 2, 2, 1:
+            check(func)
+        """)
+
+
+def test_what_has_not_changed_is_told_apart_once(run):
+    run("""
+        from parmap import _globals
+        tables = {name: {f"{name}{n}": n for n in range(2000)} for name in "abcdefgh"}
+        globals().update(tables)
+        def func(x): return [sum(t.values()) for t in (a, b, c, d, e, f, g, h)], ANY and 1
+        looked = []
+        held = _globals._held
+        _globals._held = lambda *args: looked.append(args) or held(*args)
+        check(func)
+        looked.clear()
+        check(func)
+        assert not looked
+        e["more"] = 1
+        check(func)
+        assert looked
+        """)
+
+
 def test_two_names_of_one_object(run):
     run("""
         A = [1]
