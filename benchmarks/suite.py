@@ -183,6 +183,7 @@ WORKLOADS = [
         (Bar(1.8, at="default"), Bar(1.5, at="chunk sizes")),
         limits=(NUMBERS,),
     ),
+    Workload(messages.records, (ITEMS,), ()),
     Workload(messages.no_ops, (ITEMS,), (Bar(1.1),)),
     Workload(
         work.cpu,

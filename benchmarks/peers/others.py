@@ -73,7 +73,7 @@ class Mpire(Peer):
         self.pool = self.enter(WorkerPool(CORES, **options))
 
     def map(self, func, items, chunksize=None):
-        if isinstance(items[0], list):
+        if isinstance(items[0], (list, dict)):
             items = [(item,) for item in items]  # or it takes them for arguments
         return self.pool.map(func, items, chunk_size=chunksize, concatenate_numpy_output=False)
 

@@ -72,6 +72,30 @@ def tiny(peer: type[Peer], *, quick: bool) -> Numbers:
     return {"speed": speeds}
 
 
+def priced(record: dict[str, float]) -> dict[str, float]:
+    """A little work on a record."""
+    return {"id": record["id"], "total": record["price"] * record["count"]}
+
+
+def records(peer: type[Peer], *, quick: bool) -> Numbers:
+    """200,000 small dictionaries in, and as many out: items a second."""
+    speeds = {}
+    few = 2_000 if quick else 20_000
+    many = 20_000 if peer.slow_to_open else 200_000
+    with peer() as library:
+        library.map(priced, [{"id": 1, "price": 2.5, "count": 3}] * 2)
+        for setting, size in settings(peer, *((2_000,) if quick else (500, 5_000))).items():
+            items = [
+                {"id": at, "price": at / 4, "count": 3}
+                for at in range(affordable(peer, size, many, few))
+            ]
+            took, results = timed(library.map, priced, items, size)
+            check(results[-1], priced(items[-1]))
+            check(len(results), len(items))
+            speeds[setting] = len(items) / took
+    return {"speed": speeds}
+
+
 def nothing(_: int) -> None:
     """Less than that cannot be done."""
 

@@ -1,7 +1,7 @@
 """Objects to bytes and back: each item, result and function by itself.
 
 Plain `pickle` comes first; `_byvalue` and cloudpickle take over where it cannot, or where it would name
-something of `__main__`, which workers never import. Runs of built-in immutable scalars are the one
+something of `__main__`, which workers never import. Scalars and what is plain (`_plain`) are the one
 exception to "each by itself": nobody can tell, and it is ten times as fast.
 """
 
@@ -25,11 +25,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     Parts = list[bytes | memoryview]
 
-#: The types whose values may be batched.
-SCALARS = frozenset({int, float, complex, bool, str, bytes, type(None)})
-
 # Kinds of parcels: how the parts of a frame hold values.
-_BATCH = 0  # (kind, count): one part, the pickle of a list or range of scalars
+_BATCH = 0  # (kind, count): one part, the pickle of a list or range of scalars and plain values
 _JOINED = 1  # (kind, [length, ...]): one part, pickles one after another
 _SINGLE = 2  # (kind, parts): one value in several parts, its pickle and its large buffers
 NUMBERS = 3  # (kind, format): one part, ints or floats of eight bytes each, as in memory
@@ -39,7 +36,7 @@ _BARE = (_BATCH, NUMBERS)  # values that need no unpacking one by one
 #: The format of numbers that are all of one type: half as dear as a pickle, on either side.
 FORMATS = {int: "q", float: "d"}
 
-#: So many of them at least: with fewer, it is what is around the packing that counts.
+#: What is done for so many values takes longer than it saves where they are fewer.
 _MANY = 64
 
 
@@ -218,7 +215,7 @@ def pack_plain(obj: object) -> bytes:
 
 
 def bundle(values: Any, kinds: Collection[type] | None = None) -> tuple[list[Any], Parts]:
-    """Values, scalars as they are and all else `Packed`, or `Numbers`, as a description and parts.
+    """Values, plain as they are and all else `Packed`, or `Numbers`, as a description and parts.
 
     `kinds` are the types that may be among them, where the reader is of this machine, too.
     """
@@ -282,7 +279,7 @@ def holds_packed(parcels: Sequence[Any]) -> bool:
 
 
 def unbundle(parcels: Sequence[Any], parts: Sequence[memoryview]) -> Sequence[Any]:
-    """The values again: scalars as they are and all else `Packed`, still to be unpacked."""
+    """The values again: plain as they are and all else `Packed`, still to be unpacked."""
     if len(parcels) == 1:
         kind, detail = parcels[0]
         if kind == NUMBERS:
@@ -290,12 +287,11 @@ def unbundle(parcels: Sequence[Any], parts: Sequence[memoryview]) -> Sequence[An
             numbers: list[Any] = part.cast(detail).tolist()
             return numbers
         if kind == _BATCH:
-            batch: Sequence[Any] = loads(parts[0])
-            return batch
+            return _load_batch(parts[0], detail)
     values: list[Any] = []
     for kind, detail, own in _each(parcels, parts):
         if kind == _BATCH:
-            values += loads(own[0])
+            values += _load_batch(own[0], detail)
         elif kind == _SINGLE:
             values.append(Packed(list(own)))
         else:
@@ -304,6 +300,11 @@ def unbundle(parcels: Sequence[Any], parts: Sequence[memoryview]) -> Sequence[An
                 values.append(Packed([own[0][begin : begin + length]]))
                 begin += length
     return values
+
+
+def _load_batch(data: memoryview, count: int) -> Sequence[Any]:
+    batch: Sequence[Any] = loads(data) if count < _MANY else uncollected(lambda: loads(data))
+    return batch
 
 
 def _each(

@@ -11,10 +11,11 @@ import time
 from _queue import Empty, SimpleQueue
 
 from . import _byvalue, _codec, _failure, _globals, _kept
-from ._codec import SCALARS, Packed
+from ._codec import Packed
 from ._cpus import available_cpus
 from ._drive import Drive
 from ._errors import WorkerDied
+from ._plain import SCALARS
 from ._plan._vocabulary import GaveBack, Stop, WorkerGone, WorkerReady
 from ._runner import unpack_item
 from ._serialization import SerializationError

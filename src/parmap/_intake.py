@@ -10,16 +10,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from itertools import chain, islice
 
-from ._codec import FORMATS, SCALARS, Numbers, Packed, as_numbers, pack
+from . import _plain
+from ._codec import FORMATS, Numbers, Packed, as_numbers, pack
+from ._plain import SCALARS, SIZED
 from ._plan._chunks import HEAVY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
-
-#: Scalars whose size is their length, more or less.
-_SIZED = frozenset({str, bytes})
 
 #: Stands for an item that cannot be pickled. It may be sent before the plan has heard of that, and cannot
 #: be unpickled, so that no function is ever called with it.
@@ -57,7 +56,7 @@ class Intake:
         only: Any = None if self._several or self._star else iterables[0]
         self._slices = only if type(only) in (list, range) else None
         #: How many items may be read at once though fewer are wanted, since to read them costs nothing.
-        self.free = _FREE if self._slices and type(self._slices[0]) in SCALARS - _SIZED else 0
+        self.free = _FREE if self._slices and type(self._slices[0]) in SCALARS - SIZED else 0
         self._source: Iterator[Any] | None = None
         self._read = 0
         self._firsts: list[int] = []  # of the runs below
@@ -124,9 +123,15 @@ class Intake:
             return run
         kinds = _types(run)
         if not SCALARS.issuperset(kinds):
-            return [self._packed(item, at, copy=self._lazy) for at, item in enumerate(run, first)]
+            plain = _plain.all_copied(run, *kinds) if len(kinds) == 1 else None
+            if plain is None:
+                packed = enumerate(run, first)
+                return [self._packed(item, at, copy=self._lazy) for at, item in packed]
+            self.kinds |= kinds
+            self.nbytes += plain[1]
+            return plain[0]
         self.kinds |= kinds
-        if _SIZED.issuperset(kinds):
+        if SIZED.issuperset(kinds):
             self.nbytes += sum(map(len, run))
         kind, *others = kinds
         numbers = as_numbers(run, kind) if kind in FORMATS and not others else None
@@ -144,7 +149,7 @@ class Intake:
             if kind in SCALARS and not self._star:
                 append(item)
                 self.kinds.add(kind)
-                if kind not in _SIZED:
+                if kind not in SIZED:
                     usual = kind
                     continue
                 self.nbytes += len(item)
@@ -159,13 +164,11 @@ class Intake:
 
     def _packed(self, item: Any, index: int, *, copy: bool) -> Any:
         """An item as it travels."""
-        if type(item) is tuple and (self._several or self._star):
-            if SCALARS.issuperset(map(type, item)):
-                self.kinds.add(tuple)
-                return item
-        elif type(item) in SCALARS:
+        plain = item if type(item) in SCALARS else _plain.copied(item)
+        if plain is not None or item is None:
             self.kinds.add(type(item))
-            return item
+            self.nbytes += _plain.weight(plain)
+            return plain
         self.kinds.add(Packed)
         try:
             packed = pack(item, copy=copy, what="item")
@@ -206,7 +209,7 @@ def _types(values: list[Any]) -> set[type]:
     """The types of values."""
     kind = type(values[0])
     # To count one type takes half the time that telling them apart does.
-    if kind in SCALARS and [*map(type, values)].count(kind) == len(values):
+    if [*map(type, values)].count(kind) == len(values):
         return {kind}
     return set(map(type, values))
 

@@ -24,6 +24,7 @@ from ._options import (
     check_seconds,
     check_start_method,
 )
+from ._plain import SCALARS
 from ._serialization import SerializationError
 from ._submit import Submissions, Submitted
 
@@ -156,7 +157,7 @@ class Pool(Executor):
                 function = b"".join(
                     _codec.pack(fn, copy=False, beside=False, what="function").parts
                 )
-            if kwargs or not _codec.SCALARS.issuperset(map(type, args)):
+            if kwargs or not SCALARS.issuperset(map(type, args)):
                 packed = _codec.pack((function, args, kwargs), copy=True)
             else:  # which nothing has to be looked for in
                 packed = _codec.Packed([_codec.pack_plain((function, args, kwargs))])

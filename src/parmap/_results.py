@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from . import _area, _codec, _wire
-from ._codec import SCALARS
+from . import _area, _codec, _plain, _wire
+from ._plain import SCALARS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,9 +18,13 @@ SLICE = 0.02
 #: Bytes of results after which they are sent anyway.
 ENOUGH = 1 << 18
 
+#: What may be large is weighed as it comes, if it is packed, or after each run: so many of it.
+_UNWEIGHED = frozenset({str, bytes, tuple, list, dict})
+_SOME = 8
+
 
 class Results:
-    """Results of items one after another: scalars as they are, all else packed; or numbers in an area."""
+    """Results of items one after another: plain as they are, all else packed; or numbers in an area."""
 
     def __init__(self, send: Callable[[int, list[bytes | memoryview]], None]) -> None:
         self._send = send
@@ -28,6 +32,7 @@ class Results:
         self.values: list[Any] = []
         self.kinds: set[type] = set()  # the types of the values, as they are here
         self._nbytes = 0
+        self._weighed = 0  # up to this value
         self.seconds = 0.0  # that it took, and that were not told yet
         self._sent_at = 0.0
         # Where results that are numbers are placed.
@@ -63,6 +68,11 @@ class Results:
 
     def pack(self, result: object) -> None:
         """Take in one more, which is no scalar; send it now if it is large."""
+        plain = _plain.copied(result)
+        if plain is not None:
+            self.kinds.add(type(result))
+            self.values.append(plain)
+            return
         packed = _codec.pack(result, copy=False, home=True, what="result")
         self.values.append(packed)
         self.kinds.add(_codec.Packed)
@@ -72,7 +82,18 @@ class Results:
 
     def is_time(self, now: float) -> bool:
         """Whether they should be sent, since they are many or old."""
+        if not self.kinds.isdisjoint(_UNWEIGHED):
+            self._weigh()
         return self._nbytes >= ENOUGH or now - self._sent_at >= SLICE
+
+    def _weigh(self) -> None:
+        """Estimate by a few of those that are new how large these are."""
+        count = len(self.values) - self._weighed
+        some = self.values[self._weighed :: count // _SOME + 1]
+        self._weighed += count
+        if some:
+            weights = (_plain.weight(one) for one in some if type(one) is not _codec.Packed)
+            self._nbytes += sum(weights) * count // len(some)
 
     def report(self) -> None:
         """Send those that are there."""
@@ -90,7 +111,7 @@ class Results:
             self._send(_wire.RESULTS, [head, *parts])
             self.values.clear()
             self.first += count
-            self._nbytes = self.placed = 0
+            self._nbytes = self._weighed = self.placed = 0
             self.kinds.clear()
             self.seconds = 0.0
         self._sent_at = time.perf_counter()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from . import _area, _byvalue, _cell, _codec, _failure
-from ._codec import SCALARS, Packed
+from ._codec import Packed
+from ._plain import SCALARS
 from ._serialization import SerializationError
 
 TYPE_CHECKING = False
@@ -82,6 +83,9 @@ class Runner:
                 elif kind in scalars:
                     usual = kind
                     results.kinds.add(kind)
+                    append(result)
+                elif kind is tuple and scalars.issuperset(map(type, result)):
+                    results.kinds.add(tuple)  # plain, however long, and nobody can change it
                     append(result)
                 else:
                     results.pack(result)

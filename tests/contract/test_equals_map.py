@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import copy
 import itertools
 import multiprocessing
 import sys
@@ -470,3 +471,62 @@ def iterate(traceback):
     while traceback is not None:
         yield traceback
         traceback = traceback.tb_next
+
+
+# --- small records, of which many travel together -------------------------------------------------
+
+KEYS = st.text(max_size=2)
+LEAVES = st.one_of(st.integers(), st.floats(), st.text(max_size=3), st.none(), st.booleans())
+RECORDS = {
+    "lists": st.lists(LEAVES, max_size=3),
+    "tuples": st.lists(LEAVES, max_size=3).map(tuple),
+    "dictionaries": st.dictionaries(KEYS, LEAVES, max_size=3),
+    "mixed": st.one_of(st.lists(LEAVES, max_size=2), st.dictionaries(KEYS, LEAVES), LEAVES),
+    "nested": st.lists(st.lists(LEAVES, max_size=2), max_size=2),
+}
+
+last = []
+
+
+def touch(record):
+    """Change what can be changed, and answer something that the next item changes."""
+    last.append(record)
+    if len(last) > 1 and type(last[-2]) is list:
+        last[-2].append("changed later")
+    if type(record) is list:
+        record.append("seen")
+    if type(record) is dict:
+        record["seen"] = len(record)
+    return record
+
+
+def touched(record):
+    """What `touch` gives where each item is by itself."""
+    record = copy.deepcopy(record)
+    last.clear()
+    return touch(record)
+
+
+@pytest.mark.parametrize("kind", RECORDS)
+@settings(max_examples=25)
+@given(st.data(), chunksizes, st.sampled_from([1, 40]))
+def test_records(kind, data, chunksize, times):
+    records = data.draw(st.lists(RECORDS[kind], min_size=1, max_size=6)) * times
+    before = copy.deepcopy(records)
+    expected = [touched(record) for record in records]
+    assert same(parallel_map(touch, records, chunksize=chunksize), expected)
+    assert same(list(parallel_imap(touch, records, chunksize=chunksize)), expected)
+    assert same(list(parallel_imap(touch, iter(records), chunksize=chunksize)), expected)
+    assert same(records, before)
+
+
+def joined(*arguments):
+    return arguments
+
+
+@settings(max_examples=25)
+@given(st.lists(st.tuples(LEAVES, LEAVES), min_size=1), st.sampled_from([1, 40]), chunksizes)
+def test_several_inputs_of_scalars(pairs, times, chunksize):
+    ones, others = zip(*(pairs * times), strict=True)
+    got = parallel_map(joined, ones, others, chunksize=chunksize)
+    assert same(got, list(map(joined, ones, others)))

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 
 from parmap import SerializationError, _byvalue
 from parmap._codec import (
-    SCALARS,
     Broken,
     Packed,
     bundle,
@@ -29,6 +28,7 @@ from parmap._codec import (
     uncollected,
     unpack,
 )
+from parmap._plain import SCALARS
 
 from ..contract.common import Point, same, scalars, values
 

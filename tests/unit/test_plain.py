@@ -1,0 +1,113 @@
+"""What is plain is told from what is not, and a copy of it stays as it is."""
+
+from __future__ import annotations
+
+import copy
+import enum
+from collections import OrderedDict
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parmap._plain import SCALARS, all_copied, copied, weight
+
+from ..contract.common import same, scalars, values
+
+
+class Named(NamedTuple):
+    x: int
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+class Text(str):
+    __slots__ = ()
+
+
+keys = scalars.filter(lambda key: key == key)
+containers = {
+    tuple: st.lists(scalars, max_size=4).map(tuple),
+    list: st.lists(scalars, max_size=4),
+    dict: st.dictionaries(keys, scalars, max_size=4),
+}
+plain = st.one_of(*containers.values())
+
+
+def is_plain(value):
+    """By the letter of it."""
+    if type(value) not in (tuple, list, dict):
+        return False
+    leaves = [*value, *value.values()] if type(value) is dict else value
+    return all(type(leaf) in SCALARS for leaf in leaves)
+
+
+@given(st.one_of(plain, values))
+def test_a_copy_is_one_of_what_is_plain(value):
+    made = copied(value)
+    assert (made is not None) == is_plain(value)
+    if made is not None:
+        assert same(made, value)
+        assert type(value) is tuple or made is not value
+
+
+@given(st.sampled_from([*containers]).flatmap(lambda kind: st.lists(containers[kind], min_size=1)))
+def test_copies_of_many(values):
+    made, nbytes = all_copied(values, type(values[0]))
+    assert same(made, values)
+    assert nbytes == sum(map(weight, values))
+    assert type(values[0]) is tuple or len({*map(id, made + values)}) == 2 * len(values)
+
+
+@given(st.lists(st.lists(values, max_size=3), min_size=1))
+def test_many_are_plain_if_each_is(values):
+    assert (all_copied(values, list) is not None) == all(map(is_plain, values))
+
+
+NOT_PLAIN = {
+    "a list in it": [[]],
+    "a tuple in a tuple": ((),),
+    "a list in a dictionary": {"a": []},
+    "a key that is none": {(): 1},
+    "of a subclass": OrderedDict(a=1),
+    "a named tuple": Named(1),
+    "an enum in it": [Level.LOW],
+    "a subclass of str in it": (Text("x"),),
+    "bytearray": [bytearray(1)],
+    "not small": [0] * 100,
+    "a set": {1},
+    "a scalar": 1,
+}
+
+
+@pytest.mark.parametrize("name", NOT_PLAIN)
+def test_what_is_not_plain(name):
+    value = NOT_PLAIN[name]
+    assert copied(value) is None
+    assert all_copied([copy.copy(value)] * 3, type(value)) is None
+
+
+def test_an_object_that_comes_twice_is_copied_twice():
+    one = [1]
+    made, _ = all_copied([one, one], list)
+    made[0].append(2)
+    assert (made, one) == ([[1, 2], [1]], [1])
+
+
+@pytest.mark.parametrize(
+    ("value", "bytes_of_it"),
+    [
+        ("abc", 3),
+        (b"ab", 2),
+        (7, 0),
+        (None, 0),
+        ((1, "abc"), 3),
+        (["a", b"b"], 2),
+        ({"key": "ab"}, 2),
+    ],
+)
+def test_weight(value, bytes_of_it):
+    assert weight(value) == bytes_of_it
