@@ -128,7 +128,7 @@ class Intake:
                 packed = enumerate(run, first)
                 return [self._packed(item, at, copy=self._lazy) for at, item in packed]
             self.kinds |= kinds
-            self.nbytes += plain[1]
+            self._weigh(plain[1])
             return plain[0]
         self.kinds |= kinds
         if SIZED.issuperset(kinds):
@@ -164,11 +164,11 @@ class Intake:
 
     def _packed(self, item: Any, index: int, *, copy: bool) -> Any:
         """An item as it travels."""
-        plain = item if type(item) in SCALARS else _plain.copied(item)
-        if plain is not None or item is None:
+        plain = (item, 0) if type(item) in SCALARS else _plain.copied(item)
+        if plain is not None:
             self.kinds.add(type(item))
-            self.nbytes += _plain.weight(plain)
-            return plain
+            self._weigh(plain[1])
+            return plain[0]
         self.kinds.add(Packed)
         try:
             packed = pack(item, copy=copy, what="item")
@@ -177,6 +177,11 @@ class Intake:
             return _NOTHING
         self.nbytes += packed.nbytes
         return packed
+
+    def _weigh(self, nbytes: int) -> None:
+        """Count the strings in plain items, but for arguments: one that all share travels once."""
+        if not (self._several or self._star):
+            self.nbytes += nbytes
 
     def values(self, first: int, stop: int) -> Sequence[Any]:
         """The items from `first` to `stop`: scalars as they are, all else packed."""

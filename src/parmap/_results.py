@@ -18,10 +18,6 @@ SLICE = 0.02
 #: Bytes of results after which they are sent anyway.
 ENOUGH = 1 << 18
 
-#: What may be large is weighed as it comes, if it is packed, or after each run: so many of it.
-_UNWEIGHED = frozenset({str, bytes, tuple, list, dict})
-_SOME = 8
-
 
 class Results:
     """Results of items one after another: plain as they are, all else packed; or numbers in an area."""
@@ -32,7 +28,6 @@ class Results:
         self.values: list[Any] = []
         self.kinds: set[type] = set()  # the types of the values, as they are here
         self._nbytes = 0
-        self._weighed = 0  # up to this value
         self.seconds = 0.0  # that it took, and that were not told yet
         self._sent_at = 0.0
         # Where results that are numbers are placed.
@@ -70,8 +65,12 @@ class Results:
         """Take in one more, which is no scalar; send it now if it is large."""
         plain = _plain.copied(result)
         if plain is not None:
-            self.kinds.add(type(result))
-            self.values.append(plain)
+            made, nbytes = plain
+            self.values.append(made)
+            self.kinds.add(type(made))
+            self._nbytes += nbytes
+            if self._nbytes >= ENOUGH:
+                self.report()
             return
         packed = _codec.pack(result, copy=False, home=True, what="result")
         self.values.append(packed)
@@ -82,18 +81,7 @@ class Results:
 
     def is_time(self, now: float) -> bool:
         """Whether they should be sent, since they are many or old."""
-        if not self.kinds.isdisjoint(_UNWEIGHED):
-            self._weigh()
         return self._nbytes >= ENOUGH or now - self._sent_at >= SLICE
-
-    def _weigh(self) -> None:
-        """Estimate by a few of those that are new how large these are."""
-        count = len(self.values) - self._weighed
-        some = self.values[self._weighed :: count // _SOME + 1]
-        self._weighed += count
-        if some:
-            weights = (_plain.weight(one) for one in some if type(one) is not _codec.Packed)
-            self._nbytes += sum(weights) * count // len(some)
 
     def report(self) -> None:
         """Send those that are there."""
@@ -111,7 +99,7 @@ class Results:
             self._send(_wire.RESULTS, [head, *parts])
             self.values.clear()
             self.first += count
-            self._nbytes = self._weighed = self.placed = 0
+            self._nbytes = self.placed = 0
             self.kinds.clear()
             self.seconds = 0.0
         self._sent_at = time.perf_counter()

@@ -6,7 +6,7 @@ import time
 
 from . import _area, _byvalue, _cell, _codec, _failure
 from ._codec import Packed
-from ._plain import SCALARS
+from ._plain import SCALARS, SIZED
 from ._serialization import SerializationError
 
 TYPE_CHECKING = False
@@ -69,7 +69,8 @@ class Runner:
         half as dear; and local names are faster to look up than global ones.
         """
         results = self._results
-        call, append, scalars, usual = self.call, results.values.append, SCALARS, None
+        call, append, usual = self.call, results.values.append, None
+        scalars, bare = SCALARS, SCALARS - SIZED
         words, steps, step = self._words, self._steps, _STEP
         for block in range(begin, end, _BLOCK):
             words[_AT] = -1  # so that no moment says a word of one block and a byte of another
@@ -84,9 +85,9 @@ class Runner:
                     usual = kind
                     results.kinds.add(kind)
                     append(result)
-                elif kind is tuple and scalars.issuperset(map(type, result)):
-                    results.kinds.add(tuple)  # plain, however long, and nobody can change it
-                    append(result)
+                elif kind is tuple and bare.issuperset(map(type, result)):
+                    results.kinds.add(tuple)
+                    append(result)  # which nobody can change
                 else:
                     results.pack(result)
                     usual = None  # what was packed may have been sent, and its kinds forgotten
