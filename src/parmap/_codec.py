@@ -13,7 +13,7 @@ import sys
 from _pickle import dumps, loads
 from types import FunctionType
 
-from . import _byvalue, _kept
+from . import _arrays, _byvalue, _kept
 from ._memory import BESIDE
 from ._serialization import SerializationError
 
@@ -31,7 +31,10 @@ _JOINED = 1  # (kind, [length, ...]): one part, pickles one after another
 _SINGLE = 2  # (kind, parts): one value in several parts, its pickle and its large buffers
 NUMBERS = 3  # (kind, format): one part, ints or floats of eight bytes each, as in memory
 PLACED = 4  # (kind, format, place): no part, results that are in an `_area`
-_BARE = (_BATCH, NUMBERS)  # values that need no unpacking one by one
+_ARRAY = (
+    5  # (kind, count), the only one: an array of so many items in one or two parts, as with _SINGLE
+)
+_BARE = (_BATCH, NUMBERS, _ARRAY)  # values that need no unpacking one by one
 
 #: The format of numbers that are all of one type: half as dear as a pickle, on either side.
 FORMATS = {int: "q", float: "d"}
@@ -221,15 +224,26 @@ def bundle(values: Any, kinds: Collection[type] | None = None) -> tuple[list[Any
     """
     if type(values) is Numbers:
         return [(NUMBERS, values.form)], [values.data]
+    if _arrays.is_array(values):
+        return _as_array(values)
     if kinds is None:
         kinds = set(map(type, values))
     elif type(values) is list and kinds in ({int}, {float}):
         numbers = as_numbers(values, *kinds)
         if numbers is not None:
             return [(NUMBERS, numbers.form)], [numbers.data]
+    if len(kinds) == 1 and len(values):
+        array = _arrays.as_one(values, *kinds)
+        if array is not None:
+            return _as_array(array)
     if Packed not in kinds:
         return [(_BATCH, len(values))], [dumps(values, 5)]
     return _parcelled(values)
+
+
+def _as_array(array: Any) -> tuple[list[Any], Parts]:
+    parts = pack(array, copy=False, what="item").parts
+    return [(_ARRAY, len(array))], parts
 
 
 def _parcelled(values: Sequence[Any]) -> tuple[list[Any], Parts]:
@@ -288,6 +302,11 @@ def unbundle(parcels: Sequence[Any], parts: Sequence[memoryview]) -> Sequence[An
             return numbers
         if kind == _BATCH:
             return _load_batch(parts[0], detail)
+        if kind == _ARRAY:
+            try:
+                return list(unpack(parts))
+            except _byvalue.RAISED:
+                return [Packed(list(parts))] * detail  # each item is to say why
     values: list[Any] = []
     for kind, detail, own in _each(parcels, parts):
         if kind == _BATCH:
@@ -321,7 +340,15 @@ def _each(
 def load(parcels: Sequence[Any], parts: Sequence[memoryview]) -> tuple[Sequence[Any], bool]:
     """The values of a bundle, unpickled; and whether any of them is `Broken` instead."""
     if not holds_packed(parcels):
-        return unbundle(parcels, parts), False
+        values = unbundle(parcels, parts)
+        if not parcels or parcels[0][0] != _ARRAY:
+            return values, False
+        if _arrays.is_array(values[0]):  # of which one may be kept when all others are gone
+            return [value.copy() for value in values], False
+        if type(values[0]) is not Packed:
+            return values, False
+        parcels = [(_SINGLE, len(parts))] * len(values)
+        parts = [part for _ in values for part in parts]
     return uncollected(lambda: _load(parcels, parts))
 
 

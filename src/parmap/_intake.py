@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from itertools import chain, islice
 
-from . import _plain
+from . import _arrays, _plain
 from ._codec import FORMATS, Numbers, Packed, as_numbers, pack
 from ._plain import SCALARS, SIZED
 from ._plan._chunks import HEAVY
@@ -54,9 +54,13 @@ class Intake:
         self._lazy = lazy  # the caller goes on meanwhile, and may change what has been read
         self._bulk = not self._star and _CONTAINERS.issuperset(map(type, iterables))
         only: Any = None if self._several or self._star else iterables[0]
-        self._slices = only if type(only) in (list, range) else None
+        self._array = packing and _arrays.is_array(only)
+        self._bulk |= self._array
+        self._slices = only if type(only) in (list, range) or self._array else None
         #: How many items may be read at once though fewer are wanted, since to read them costs nothing.
-        self.free = _FREE if self._slices and type(self._slices[0]) in SCALARS - SIZED else 0
+        self.free = 0
+        if type(only) in (list, range) and only and type(only[0]) in SCALARS - SIZED:
+            self.free = _FREE
         self._source: Iterator[Any] | None = None
         self._read = 0
         self._firsts: list[int] = []  # of the runs below
@@ -108,6 +112,11 @@ class Intake:
     def _read_slices(self, source: Any, upto: int) -> Any:
         if type(source) is range:
             return self._taken_in(source[self._read : upto], self._read)
+        if self._array:
+            run = source[self._read : upto]
+            self.kinds.add(type(run))
+            self.nbytes += run.nbytes
+            return run.copy() if self._lazy else run
         upto = min(upto, len(source))
         if upto - self._read <= _PIECE:
             return self._taken_in(source[self._read : upto], self._read)
@@ -123,19 +132,32 @@ class Intake:
             return run
         kinds = _types(run)
         if not SCALARS.issuperset(kinds):
-            plain = _plain.all_copied(run, *kinds) if len(kinds) == 1 else None
-            if plain is None:
+            together = self._together(run, *kinds) if len(kinds) == 1 else None
+            if together is None:
                 packed = enumerate(run, first)
                 return [self._packed(item, at, copy=self._lazy) for at, item in packed]
             self.kinds |= kinds
-            self._weigh(plain[1])
-            return plain[0]
+            return together
         self.kinds |= kinds
         if SIZED.issuperset(kinds):
             self.nbytes += sum(map(len, run))
         kind, *others = kinds
         numbers = as_numbers(run, kind) if kind in FORMATS and not others else None
         return run if numbers is None else numbers
+
+    def _together(self, run: list[Any], kind: type) -> Any:
+        """What stands for items of one type, which are no scalars; None: each goes by itself."""
+        if _arrays.is_number(kind):
+            return run
+        if _arrays.of_array(kind):
+            array = _arrays.stacked(run)
+            self.nbytes += 0 if array is None else array.nbytes
+            return array
+        plain = _plain.all_copied(run, kind)
+        if plain is None:
+            return None
+        self._weigh(plain[1])
+        return plain[0]
 
     def _read_singly(self, source: Iterator[Any], count: int, run: list[Any]) -> int:
         """Read up to `count` items, fewer if they are large, and answer how many were wanted."""
@@ -164,9 +186,11 @@ class Intake:
 
     def _packed(self, item: Any, index: int, *, copy: bool) -> Any:
         """An item as it travels."""
-        plain = (item, 0) if type(item) in SCALARS else _plain.copied(item)
+        kind = type(item)
+        is_scalar = kind in SCALARS or _arrays.is_number(kind)
+        plain = (item, 0) if is_scalar else _plain.copied(item)
         if plain is not None:
-            self.kinds.add(type(item))
+            self.kinds.add(kind)
             self._weigh(plain[1])
             return plain[0]
         self.kinds.add(Packed)
@@ -222,6 +246,10 @@ def _types(values: list[Any]) -> set[type]:
 def _joined(runs: Sequence[Any]) -> Any:
     if len(runs) == 1:
         return runs[0]
+    if all(map(_arrays.is_array, runs)):
+        array = _arrays.joined(runs)
+        if array is not None:
+            return array
     if all(type(run) is Numbers and run.form == runs[0].form for run in runs):
         return Numbers(runs[0].form, memoryview(b"".join(run.data for run in runs)))
     return list(chain.from_iterable(runs))

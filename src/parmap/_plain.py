@@ -1,4 +1,4 @@
-"""Small tuples, lists and dictionaries that hold scalars alone, as records often do.
+"""Small tuples, lists and dictionaries that hold scalars alone, NumPy's too, as records often do.
 
 A copy of one shares nothing that anybody could change with any other, so many of them go in one pickle,
 which takes a tenth of what a pickle for each does.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from itertools import chain
 
+from . import _arrays
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from typing import Any
 
 #: The types whose values may be batched: nobody can tell them from equal ones.
@@ -33,7 +35,7 @@ def copied(value: Any) -> tuple[Any, int] | None:
     made = value if kind is tuple else value.copy()
     leaves = made.values() if kind is dict else made
     kinds = [*map(type, leaves)]
-    if not SCALARS.issuperset(kinds):
+    if not _are_scalars(kinds):
         return None
     if kind is dict and not SCALARS.issuperset(map(type, made)):
         return None
@@ -52,9 +54,16 @@ def all_copied(values: list[Any], kind: type) -> tuple[list[Any], int] | None:
         leaves = chain.from_iterable(map(_values, made))
     found = [*leaves]
     kinds = set(map(type, found))
-    if not SCALARS.issuperset(kinds):
+    if not _are_scalars(kinds):
         return None
     return made, 0 if SIZED.isdisjoint(kinds) else _lengths(found)
+
+
+def _are_scalars(kinds: Collection[type]) -> bool:
+    """Whether all are, or numbers of NumPy's."""
+    return SCALARS.issuperset(kinds) or all(
+        kind in SCALARS or _arrays.is_number(kind) for kind in kinds
+    )
 
 
 def _lengths(leaves: Iterable[Any]) -> int:

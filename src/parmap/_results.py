@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from . import _area, _codec, _plain, _wire
+from . import _area, _arrays, _codec, _plain, _wire
 from ._plain import SCALARS
 
 TYPE_CHECKING = False
@@ -61,9 +61,18 @@ class Results:
         else:
             self.pack(result)
 
-    def pack(self, result: object) -> None:
-        """Take in one more, which is no scalar; send it now if it is large."""
-        plain = _plain.copied(result)
+    def pack(self, result: object) -> type | None:
+        """Take in one more, which is no scalar; send it now if it is large.
+
+        Answers its type if another one of that needs no look.
+        """
+        kind = type(result)
+        if _arrays.is_number(kind):
+            self.kinds.add(kind)
+            self.values.append(result)
+            return kind
+        array = _arrays.copied(result)
+        plain = _plain.copied(result) if array is None else (array, array.nbytes)
         if plain is not None:
             made, nbytes = plain
             self.values.append(made)
@@ -71,13 +80,14 @@ class Results:
             self._nbytes += nbytes
             if self._nbytes >= ENOUGH:
                 self.report()
-            return
+            return None
         packed = _codec.pack(result, copy=False, home=True, what="result")
         self.values.append(packed)
         self.kinds.add(_codec.Packed)
         self._nbytes += packed.nbytes
         if self._nbytes >= ENOUGH or len(packed.parts) > 1:
             self.report()  # large buffers are not copied: nothing may run before they are sent
+        return None
 
     def is_time(self, now: float) -> bool:
         """Whether they should be sent, since they are many or old."""

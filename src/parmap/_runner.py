@@ -89,8 +89,8 @@ class Runner:
                     results.kinds.add(tuple)
                     append(result)  # which nobody can change
                 else:
-                    results.pack(result)
-                    usual = None  # what was packed may have been sent, and its kinds forgotten
+                    # None: what was packed may have been sent, and its kinds forgotten.
+                    usual = results.pack(result)
 
     def _run_carefully(self, values: Any, begin: int, end: int, ordinal: int) -> None:
         """Run items that are to be unpacked, each by itself, or timed."""

@@ -310,7 +310,7 @@ class Worker:
         values = _values(frame, parcels, count)
         self._results.begin(start)
         placed = self._results.find_place(start, count)
-        packed = _codec.holds_packed(parcels)
+        packed = _codec.holds_packed(parcels) or (count and type(values[0]) is _codec.Packed)
         run = self._runner.way(packed=packed, placed=placed)
         if packed or self._runner.timed:
             values = list(values)

@@ -1,0 +1,148 @@
+"""NumPy's arrays as inputs, items and results: what arrives is what `map` gives, type by type."""
+
+from __future__ import annotations
+
+import pytest
+
+from parmap import parallel_imap, parallel_map
+
+CALLS = {
+    "map": parallel_map,
+    "chunks": lambda func, items: parallel_map(func, items, chunksize=7),
+    "lazy": lambda func, items: list(parallel_imap(func, items)),
+    "thread": lambda func, items: parallel_map(func, items, executor="thread"),
+    "iterator": lambda func, items: parallel_map(func, iter(items)),
+}
+
+TYPES = (
+    "f8",
+    "f4",
+    "f2",
+    "i8",
+    "i1",
+    "?",
+    "c16",
+    "g",
+    ">f8",
+    ">i4",
+    "M8[s]",
+    "m8[ms]",
+    "U5",
+    "S3",
+    "O",
+)
+
+
+def told(item):
+    """All that there is to an item."""
+    return type(item).__name__, repr(item), getattr(item, "shape", None)
+
+
+def itself(item):
+    return item
+
+
+def same(np, got, wanted):
+    return len(got) == len(wanted) and all(
+        type(one) is type(other) and np.array_equal(one, other)
+        for one, other in zip(got, wanted, strict=True)
+    )
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("dtype", TYPES)
+def test_an_array_of_numbers(np, call, dtype):
+    array = np.arange(300).astype(dtype)
+    for items in (array, array[::-2], array[:0], list(array)):
+        assert CALLS[call](told, items) == list(map(told, items))
+        assert same(np, CALLS[call](itself, items), list(items))
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_rows(np, call):
+    array = np.arange(1200.0).reshape(300, 4)
+    for items in (array, array.T, array[::3, ::2], np.empty((0, 3)), np.empty((3, 0)), list(array)):
+        assert CALLS[call](told, items) == list(map(told, items))
+        assert same(np, CALLS[call](itself, items), list(items))
+
+
+def grown(row):
+    row += 1
+    return row
+
+
+@pytest.mark.parametrize("call", [call for call in CALLS if call != "thread"])
+def test_each_item_is_by_itself(np, call):
+    array = np.zeros((100, 3))
+    one = np.zeros(3)
+    for items in (array, [one] * 100, [one, np.zeros(4)] * 50):
+        got = CALLS[call](grown, items)
+        assert all((row == 1).all() for row in got)
+    assert not array.any()
+    assert not one.any()
+
+
+kept = []
+
+
+def again(np_and_x):
+    """The same array each time, with something else in it."""
+    np, x = __import__("numpy"), np_and_x
+    if not kept:
+        kept.append(np.zeros(3))
+    kept[0][:] = x
+    return kept[0]
+
+
+def test_results_are_what_they_were(np):
+    got = parallel_map(again, range(200))
+    assert [*map(list, got)] == [[x] * 3 for x in range(200)]
+    assert not any(map(np.shares_memory, got, got[1:]))
+    got[0][:] = -1
+    assert [*got[1]] == [1] * 3
+
+
+def various(x):
+    import numpy as np
+
+    return [np.float64(x), np.zeros(x % 3), x, np.arange(x), {"mean": np.float32(x)}, None][x % 6]
+
+
+def test_results_of_various_types(np):
+    got = parallel_map(various, range(100))
+    assert same(np, got, list(map(various, range(100))))
+
+
+def joined(x, y):
+    return x * y, type(x).__name__
+
+
+def test_several_arrays(np):
+    array = np.arange(100.0)
+    assert parallel_map(joined, array, array) == list(map(joined, array, array))
+    assert parallel_map(joined, array, range(100)) == list(map(joined, array, range(100)))
+
+
+def test_what_is_not_to_be_written_is_not(np):
+    array = np.arange(6.0)
+    array.flags.writeable = False
+    assert parallel_map(is_writeable, [array] * 20) == [False] * 20
+
+
+def is_writeable(array):
+    return array.flags.writeable
+
+
+def test_other_arrays(np):
+    structured = np.zeros(3, [("a", int), ("b", float)])
+    masked = np.ma.array([1.0, 2.0], mask=[False, True])
+    assert parallel_map(told, structured) == list(map(told, structured))
+    assert parallel_map(told, masked) == list(map(told, masked))
+    with pytest.raises(TypeError, match="0-d"):
+        parallel_map(told, np.array(1.0))
+
+
+def test_rows_that_are_large(np):
+    array = np.arange(6e6).reshape(6, 1_000_000)
+    assert same(np, parallel_map(itself, array), list(array))
+    assert same(np, list(parallel_imap(itself, array)), list(array))
