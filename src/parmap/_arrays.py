@@ -5,7 +5,10 @@ NumPy is never imported here: there is none of this unless the program has.
 
 from __future__ import annotations
 
+import copyreg
 import sys
+
+from ._memory import BESIDE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,38 +21,47 @@ _SMALL = 1 << 15
 #: Of so many it pays to make one array.
 _MANY = 8
 
+_module_of = type.__dict__["__module__"].__get__  # which asks no metaclass
+
 #: Types that were asked about, and whether they are of NumPy's numbers. (No program makes many of these.)
 _known: dict[type, bool] = {}
 
 
 def is_number(kind: type) -> bool:
     """Whether this is a type of NumPy's numbers, which nobody can tell from equal ones."""
-    if kind.__module__ != "numpy":
-        return False
     found = _known.get(kind)
     if found is None:
+        if _module_of(kind) != "numpy":
+            return False
         numpy: Any = sys.modules.get("numpy")
-        found = (
+        found = _known[kind] = (
             numpy is not None
             and issubclass(kind, (numpy.number, numpy.bool_))
             and not issubclass(kind, numpy.timedelta64)  # whose units an array would make alike
         )
-        _known[kind] = found
-    return found
+    return found and kind not in copyreg.dispatch_table
 
 
 def of_array(kind: type) -> bool:
-    """Whether this is the type of arrays itself."""
-    return kind.__name__ == "ndarray" and kind.__module__ == "numpy"
+    """Whether this is the type of arrays itself, and nobody has another way to pickle them."""
+    if _module_of(kind) != "numpy" or kind.__name__ != "ndarray":
+        return False
+    return kind not in copyreg.dispatch_table
 
 
 def is_array(value: Any) -> bool:
-    """Whether this is an array whose items are as good as its slices."""
-    return of_array(type(value)) and value.ndim > 0 and _is_simple(value.dtype)
+    """Whether this is an array whose items are as good as its slices.
+
+    Rows have to lie there as a copy of them does; numbers are the same wherever they come from.
+    """
+    if not of_array(type(value)) or not _is_simple(value.dtype):
+        return False
+    return bool(value.ndim == 1 or (value.ndim > 1 and value.flags.carray))
 
 
 def _is_simple(dtype: Any) -> bool:
-    return not dtype.hasobject and dtype.kind != "V"
+    # `concatenate` would change the order of bytes, and forget what else somebody has noted.
+    return not dtype.hasobject and dtype.kind != "V" and dtype.isnative and dtype.metadata is None
 
 
 def copied(value: Any) -> Any:
@@ -73,12 +85,27 @@ def stacked(values: Sequence[Any]) -> Any:
     dtype, shape = first.dtype, first.shape
     if len(values) < _MANY or not shape or first.nbytes > _SMALL:
         return None
-    if not _is_simple(dtype) or not dtype.isnative:
+    if not _is_simple(dtype):
         return None
     for value in values:
         if value.shape != shape or value.dtype != dtype or not value.flags.carray:
             return None
+        if value.dtype.metadata is not None:
+            return None
     return sys.modules["numpy"].concatenate(values).reshape((len(values), *shape))
+
+
+def items_of(array: Any) -> list[Any]:
+    """What an array holds: small rows by themselves, since one may be kept when all others are gone."""
+    if array.ndim > 1 and len(array) and array[0].nbytes < BESIDE:
+        return [row.copy() for row in array]
+    return list(array)
+
+
+def read(source: Any, first: int, upto: int, *, copy: bool) -> Any:
+    """A slice of an array as input; a `copy` anyway, if its items are small."""
+    run = source[first:upto]
+    return run.copy() if copy or (len(run) and run[0].nbytes < BESIDE) else run
 
 
 def joined(arrays: Sequence[Any]) -> Any:

@@ -19,7 +19,7 @@ from ._serialization import SerializationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from typing import Any, TypeVar
 
     T = TypeVar("T")
@@ -198,8 +198,12 @@ def _pack_by_value(
 
 
 def _copied(buffer: memoryview) -> memoryview:
-    # Into a bytearray, not bytes: what was writable must not become read-only on its way.
-    return memoryview(bytes(buffer) if buffer.readonly else bytearray(buffer))
+    return memoryview(as_bytes(buffer))
+
+
+def as_bytes(part: bytes | memoryview) -> bytes | bytearray:
+    """A part by itself: in a bytearray if it can be written, which it must be where it arrives, too."""
+    return bytearray(part) if isinstance(part, memoryview) and not part.readonly else bytes(part)
 
 
 def unpack(parts: Sequence[memoryview]) -> Any:
@@ -303,10 +307,7 @@ def unbundle(parcels: Sequence[Any], parts: Sequence[memoryview]) -> Sequence[An
         if kind == _BATCH:
             return _load_batch(parts[0], detail)
         if kind == _ARRAY:
-            try:
-                return list(unpack(parts))
-            except _byvalue.RAISED:
-                return [Packed(list(parts))] * detail  # each item is to say why
+            return _load_array(parts, detail)
     values: list[Any] = []
     for kind, detail, own in _each(parcels, parts):
         if kind == _BATCH:
@@ -322,8 +323,21 @@ def unbundle(parcels: Sequence[Any], parts: Sequence[memoryview]) -> Sequence[An
 
 
 def _load_batch(data: memoryview, count: int) -> Sequence[Any]:
-    batch: Sequence[Any] = loads(data) if count < _MANY else uncollected(lambda: loads(data))
+    try:
+        batch: Sequence[Any] = loads(data) if count < _MANY else uncollected(lambda: loads(data))
+    except _byvalue.RAISED:
+        if b"numpy" not in bytes(data):
+            raise  # this is no batch of ours
+        return [Packed([data])] * count  # NumPy is not to be had here: each is to say so
     return batch
+
+
+def _load_array(parts: Sequence[memoryview], count: int) -> list[Any]:
+    try:
+        values = _arrays.items_of(unpack(parts))
+    except _byvalue.RAISED:
+        return [Packed(list(parts))] * count
+    return values if len(values) == count else [Packed(list(parts))] * count
 
 
 def _each(
@@ -341,14 +355,10 @@ def load(parcels: Sequence[Any], parts: Sequence[memoryview]) -> tuple[Sequence[
     """The values of a bundle, unpickled; and whether any of them is `Broken` instead."""
     if not holds_packed(parcels):
         values = unbundle(parcels, parts)
-        if not parcels or parcels[0][0] != _ARRAY:
+        if not (len(values) and type(values[0]) is Packed):
             return values, False
-        if _arrays.is_array(values[0]):  # of which one may be kept when all others are gone
-            return [value.copy() for value in values], False
-        if type(values[0]) is not Packed:
-            return values, False
-        parcels = [(_SINGLE, len(parts))] * len(values)
-        parts = [part for _ in values for part in parts]
+        loaded: list[Any] = []
+        return loaded, _load_each(values, loaded)
     return uncollected(lambda: _load(parcels, parts))
 
 
@@ -376,14 +386,31 @@ def _load(parcels: Sequence[Any], parts: Sequence[memoryview]) -> tuple[list[Any
         if kind == _JOINED:
             broken |= _load_joined(bytes(own[0]), detail, values)
         elif kind == _SINGLE:
-            try:
-                values.append(unpack(own))
-            except _byvalue.RAISED as error:
-                values.append(Broken(error))
-                broken = True
+            broken |= _load_one(own, values)
         else:
-            values += loads(own[0])
+            batch = _load_batch(own[0], detail)
+            if type(batch[0]) is Packed:
+                broken |= _load_each(batch, values)
+            else:
+                values += batch
     return values, broken
+
+
+def _load_each(packed: Iterable[Packed], values: list[Any]) -> bool:
+    broken = False
+    for one in packed:
+        broken |= _load_one(one.parts, values)
+    return broken
+
+
+def _load_one(parts: Sequence[Any], values: list[Any]) -> bool:
+    """Append what this pickle holds; whether it is broken."""
+    try:
+        values.append(unpack(parts))
+    except _byvalue.RAISED as error:
+        values.append(Broken(error))
+        return True
+    return False
 
 
 def _load_joined(data: bytes, lengths: Sequence[int], values: list[Any]) -> bool:

@@ -86,7 +86,7 @@ def run_there(
     key: bytes,
     function: list[bytes],
     parcels: list[Any],
-    parts: list[bytes],
+    parts: list[bytes | bytearray],
     star: bool,  # noqa: FBT001 -- `submit` and `apply_async` have only positions in common
     halts: bool,  # noqa: FBT001
 ) -> tuple[Any, ...]:
@@ -120,7 +120,7 @@ def run_there(
                 break
     seconds = time.perf_counter() - began
     bundled, blobs = _codec.bundle(results) if results else ([], [])
-    return bundled, [bytes(blob) for blob in blobs], failures, len(results), seconds
+    return bundled, [_codec.as_bytes(blob) for blob in blobs], failures, len(results), seconds
 
 
 # --- executors ------------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ class FutureDrive(Drive):
         if self._task is not None:
             parcels, parts = _codec.bundle(values)
             function = [bytes(part) for part in self._task.parts]
-            blobs = [bytes(part) for part in parts]
+            blobs = [_codec.as_bytes(part) for part in parts]
             return run_there, self._task.key, function, parcels, blobs, self._star, self._halts
         from functools import partial
 

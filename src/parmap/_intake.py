@@ -113,10 +113,10 @@ class Intake:
         if type(source) is range:
             return self._taken_in(source[self._read : upto], self._read)
         if self._array:
-            run = source[self._read : upto]
+            run = _arrays.read(source, self._read, upto, copy=self._lazy)
             self.kinds.add(type(run))
             self.nbytes += run.nbytes
-            return run.copy() if self._lazy else run
+            return run
         upto = min(upto, len(source))
         if upto - self._read <= _PIECE:
             return self._taken_in(source[self._read : upto], self._read)

@@ -12,7 +12,6 @@ from . import _arrays
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
     from typing import Any
 
 #: The types whose values may be batched: nobody can tell them from equal ones.
@@ -26,20 +25,32 @@ _values: Any = dict.values  # pyright: ignore[reportUnknownMemberType]
 #: What one holds at most, or many on average: to look at more takes longer than to pickle each by itself.
 _LONGEST = 32
 
+#: Numbers below this need not be weighed; and bytes that an object has without being large.
+_USUAL = 1 << 64
+_WORDS = 64
+
 
 def copied(value: Any) -> tuple[Any, int] | None:
-    """The value as it is now, and bytes of the strings in it; None: it is not plain, or not small."""
+    """The value as it is now, and bytes of what is large in it; None: it is not plain, or not small."""
     kind = type(value)
     if kind not in (tuple, list, dict) or len(value) > _LONGEST:
         return None
     made = value if kind is tuple else value.copy()
-    leaves = made.values() if kind is dict else made
-    kinds = [*map(type, leaves)]
-    if not _are_scalars(kinds):
-        return None
-    if kind is dict and not SCALARS.issuperset(map(type, made)):
-        return None
-    return made, 0 if SIZED.isdisjoint(kinds) else _lengths(leaves)
+    nbytes = 0
+    for leaf in made.values() if kind is dict else made:
+        of = type(leaf)
+        if of in SIZED:
+            nbytes += len(leaf)
+        elif of is int:
+            if not -_USUAL < leaf < _USUAL:
+                nbytes += leaf.bit_length() >> 3
+        elif of not in SCALARS and not _arrays.is_number(of):
+            return None
+    if kind is dict:
+        if not SCALARS.issuperset(map(type, made)):
+            return None
+        nbytes += _heavy([*made])
+    return made, nbytes
 
 
 def all_copied(values: list[Any], kind: type) -> tuple[list[Any], int] | None:
@@ -47,24 +58,28 @@ def all_copied(values: list[Any], kind: type) -> tuple[list[Any], int] | None:
     if kind not in (tuple, list, dict) or sum(map(len, values)) > _LONGEST * len(values):
         return None
     made = values if kind is tuple else [*map(kind, values)]
-    leaves: Iterable[Any] = chain.from_iterable(made)
+    leaves = [*chain.from_iterable(made)]
+    nbytes = 0
     if kind is dict:
         if not SCALARS.issuperset(map(type, leaves)):
             return None
-        leaves = chain.from_iterable(map(_values, made))
-    found = [*leaves]
-    kinds = set(map(type, found))
-    if not _are_scalars(kinds):
-        return None
-    return made, 0 if SIZED.isdisjoint(kinds) else _lengths(found)
+        nbytes = _heavy(leaves)
+        leaves = [*chain.from_iterable(map(_values, made))]
+    kinds = set(map(type, leaves))
+    if all(kind in SCALARS or _arrays.is_number(kind) for kind in kinds):
+        return made, nbytes + _heavy(leaves)
+    return None
 
 
-def _are_scalars(kinds: Collection[type]) -> bool:
-    """Whether all are, or numbers of NumPy's."""
-    return SCALARS.issuperset(kinds) or all(
-        kind in SCALARS or _arrays.is_number(kind) for kind in kinds
-    )
-
-
-def _lengths(leaves: Iterable[Any]) -> int:
-    return sum([len(leaf) for leaf in leaves if type(leaf) in SIZED])
+def _heavy(leaves: list[Any]) -> int:
+    """Bytes of strings and large numbers among scalars."""
+    kinds = set(map(type, leaves))
+    if kinds <= SIZED:
+        return sum(map(len, leaves))
+    nbytes = 0
+    if int in kinds:
+        # All at once: to pick out the numbers takes longer. (From Python 3.12 on it is more than they have.)
+        nbytes = max(0, sum(map(object.__sizeof__, leaves)) - _WORDS * len(leaves))
+    if not SIZED.isdisjoint(kinds):
+        nbytes += sum([len(leaf) for leaf in leaves if type(leaf) in SIZED])
+    return nbytes

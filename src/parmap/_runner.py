@@ -6,7 +6,7 @@ import time
 
 from . import _area, _byvalue, _cell, _codec, _failure
 from ._codec import Packed
-from ._plain import SCALARS, SIZED
+from ._plain import SCALARS
 from ._serialization import SerializationError
 
 TYPE_CHECKING = False
@@ -69,8 +69,7 @@ class Runner:
         half as dear; and local names are faster to look up than global ones.
         """
         results = self._results
-        call, append, usual = self.call, results.values.append, None
-        scalars, bare = SCALARS, SCALARS - SIZED
+        call, append, scalars, usual = self.call, results.values.append, SCALARS, None
         words, steps, step = self._words, self._steps, _STEP
         for block in range(begin, end, _BLOCK):
             words[_AT] = -1  # so that no moment says a word of one block and a byte of another
@@ -85,9 +84,6 @@ class Runner:
                     usual = kind
                     results.kinds.add(kind)
                     append(result)
-                elif kind is tuple and bare.issuperset(map(type, result)):
-                    results.kinds.add(tuple)
-                    append(result)  # which nobody can change
                 else:
                     # None: what was packed may have been sent, and its kinds forgotten.
                     usual = results.pack(result)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import sys
+
 import pytest
 
-from parmap import parallel_imap, parallel_map
+from parmap import Pool, parallel_imap, parallel_map
 
 CALLS = {
     "map": parallel_map,
@@ -131,6 +134,115 @@ def test_what_is_not_to_be_written_is_not(np):
 
 def is_writeable(array):
     return array.flags.writeable
+
+
+def view_of(kind, np):
+    if kind == "windows":
+        return np.lib.stride_tricks.sliding_window_view(np.arange(300.0), 5)
+    if kind == "broadcast":
+        return np.broadcast_to(np.arange(5.0), (300, 5))
+    if kind == "turned":
+        return np.arange(4500.0).reshape(300, 3, 5).transpose(0, 2, 1)
+    if kind == "of another byte order":
+        return np.zeros((300, 2), ">i4")
+    if kind == "with notes":
+        return np.zeros((300, 2), np.dtype("f8", metadata={"unit": "m"}))
+    array = np.arange(1500.0).reshape(300, 5)
+    array.flags.writeable = False
+    return array
+
+
+def looks(row):
+    flags = row.flags
+    metadata = dict(row.dtype.metadata or {})
+    return flags.writeable, flags.c_contiguous, row.ravel("K").tolist(), row.dtype.str, metadata
+
+
+VIEWS = (
+    "windows",
+    "broadcast",
+    "turned",
+    "of another byte order",
+    "with notes",
+    "not to be written",
+)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("kind", VIEWS)
+def test_rows_look_as_they_did(np, call, kind):
+    array = view_of(kind, np)
+    wanted = list(map(looks, array))
+    if kind == "windows":  # which are copied, so that they no longer lie upon each other
+        wanted = [(False, *looks(row.copy())[1:]) for row in array]
+    assert CALLS[call](looks, array) == wanted
+    assert list(parallel_imap(looks, array, buffersize=50)) == wanted
+
+
+def test_rows_can_be_changed_in_workers_of_others(np):
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        got = parallel_map(grown, np.zeros((4000, 128)), executor=pool, chunksize=2000)
+        assert all((row == 1).all() for row in got)
+        assert got[0].flags.writeable
+        pool.close()
+        pool.join()
+
+
+def without_numpy():
+    sys.modules["numpy"] = None
+
+
+def test_workers_without_it(np):
+    items = [1, (1, np.float64(2)), 3, np.float64(4)]
+    with Pool(1, initializer=without_numpy) as pool:
+        for some in (items, [np.float64(1)] * 100, np.arange(100.0)):
+            got = parallel_map(told, some, executor=pool, on_error="return")
+            assert {type(one).__name__ for one in got} <= {"tuple", "SerializationError"}
+            assert any("cannot be unpickled" in str(one) for one in got)
+
+
+def fail_once(x):
+    if x == 0:
+        raise OSError(float(x))
+    return float(x)
+
+
+def test_what_was_read_is_tried_again_as_it_was(np):
+    array = np.arange(8.0)
+
+    def change(*_):
+        array[:] = 99
+
+    got = parallel_map(
+        fail_once, array, retries=1, retry_on=(OSError,), progress=change, on_error="return"
+    )
+    assert type(got[0]) is OSError
+
+
+def test_arrays_that_are_pickled_in_a_way_of_the_programs_own(program):
+    program.run("""
+        import copyreg
+        import numpy as np
+        from parmap import parallel_map
+        copyreg.pickle(np.ndarray, lambda array: (dict, ({"list": array.tolist()},)))
+        assert parallel_map(lambda x: type(x).__name__, [np.zeros(3)] * 100) == ["dict"] * 100
+        assert parallel_map(lambda x: type(x).__name__, np.zeros((100, 3))) == ["dict"] * 100
+        """)
+
+
+class Meta(type):
+    @property
+    def __module__(cls):
+        msg = "nobody has to ask"
+        raise RuntimeError(msg)
+
+
+def test_types_are_not_asked():
+    class Odd(metaclass=Meta):
+        def __reduce__(self):
+            return int, ("7",)
+
+    assert parallel_map(str, [Odd(), Odd()]) == ["7", "7"]
 
 
 def test_other_arrays(np):

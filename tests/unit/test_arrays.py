@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 
 import pytest
 
@@ -44,10 +45,9 @@ def test_arrays_that_are_alike_are_one(np):
     assert one.shape == (20, 2, 3)
     assert not np.shares_memory(one, arrays[0])
     parcels, parts = bundle(arrays, {np.ndarray})
-    got, broken = load(parcels, views(parts))
-    assert not broken
-    assert all(map(np.array_equal, got, arrays))
-    assert all(one.base is None for one in got)  # to keep one keeps no other
+    for got in (load(parcels, views(parts))[0], unbundle(parcels, views(parts))):
+        assert all(map(np.array_equal, got, arrays))
+        assert all(one.base is None for one in got)  # to keep one keeps no other
 
 
 UNLIKE = {
@@ -58,6 +58,7 @@ UNLIKE = {
     "in another order": lambda np: [np.zeros((2, 3), order="F")] * 10,
     "of objects": lambda np: [np.array([{}, {}])] * 10,
     "of no dimension": lambda np: [np.array(1.0)] * 10,
+    "with notes": lambda np: [np.zeros(2, np.dtype("f8", metadata={"unit": n})) for n in range(9)],
     "of records": lambda np: [np.zeros(2, [("a", int)])] * 10,
     "that are large": lambda np: [np.zeros(100_000)] * 10,
     "that are few": lambda np: [np.zeros(2)] * 2,
@@ -89,3 +90,17 @@ def test_what_cannot_be_read_is_told_of_each(np):
     values, is_broken = load(parcels, broken)
     assert is_broken
     assert [*map(type, values)] == [Broken] * 3
+
+
+def test_so_it_is_with_what_holds_numbers(np, monkeypatch):
+    records = [(1, np.float64(2))] * 3
+    for bundled in (bundle(records), bundle([*records, pack([[]], copy=True)])):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, "numpy", None)
+            patch.setitem(sys.modules, "numpy._core.multiarray", None)
+            patch.setitem(sys.modules, "numpy.core.multiarray", None)
+            values, is_broken = load(bundled[0], views(bundled[1]))
+        assert is_broken
+        assert [*map(type, values[:3])] == [Broken] * 3
+        assert len(values) in (3, 4)
+        assert values[3:] in ([], [[[]]])
