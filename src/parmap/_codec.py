@@ -154,7 +154,11 @@ def pack_function(func: Callable[..., Any], *, copy: bool) -> Packed:
     Raises:
         SerializationError: It cannot be.
     """
-    if type(func) is not FunctionType or not _byvalue.importable(func):
+    try:
+        by_name = type(func) is FunctionType and _byvalue.importable(func)
+    except _byvalue.RAISED:
+        by_name = False  # to pickle it will say why
+    if not by_name:
         return pack(func, copy=copy, what="function")
     name = func.__module__, func.__qualname__
     packed = _named.get(name)

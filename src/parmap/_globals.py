@@ -21,7 +21,7 @@ from . import _kept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from typing import Any
 
 #: What the module of a program is called; the second in a child that `multiprocessing` did not fork.
@@ -57,6 +57,7 @@ class Globals:
         # By namespace: what stands for it, for functions of modules that are not the program itself.
         self.spaces: dict[int, Any] = {}
         self.held: dict[str, Any] = {}  # the program's globals that something else may refer to
+        self.texts: set[int] = set()  # the ids of those that are strings: one may be a sentinel
         self.ahead: dict[str, Any] = {}  # those of them that stand at the head
         # What else something may refer to: how it is held, by what key, what tells it from others, value.
         self.others: list[tuple[Callable[..., Any], Any, bytes, Any]] = []
@@ -64,7 +65,9 @@ class Globals:
     def to_send(self, found: dict[str, Any]) -> dict[str, Any]:
         """What a function of the program's has to bring along of the globals that it uses."""
         for name, value in found.items():
-            if type(value) not in PLAIN and not issubclass(type(value), _OF_EACH):
+            if type(value) in (str, bytes):
+                self.texts.add(id(value))
+            elif type(value) not in PLAIN and not issubclass(type(value), _OF_EACH):
                 self.held[name] = value
         ahead = self.ahead
         return {
@@ -89,11 +92,18 @@ class Piece:
 
 class _Held(Piece):
     def __init__(
-        self, hold: Callable[..., Any], key: Any, alone: bytes, value: Any, within: set[int]
+        self,
+        hold: Callable[..., Any],
+        key: Any,
+        alone: bytes,
+        value: Any,
+        within: set[int],
+        *,
+        plain: bool = False,
     ) -> None:
         self.hold, self.key, self.alone, self.value = hold, key, alone, value
-        self.within = within  # the ids of what else is held and is in it
-        self.plain = hold is _hold and _is_plain(value)  # then the pickle alone says it all
+        self.within = within  # the ids of what else is held and may be in it
+        self.plain = plain  # the pickle alone says it all
 
     def reduce(self, pickler: Any) -> Any:  # noqa: ARG002 -- as the other
         return self.hold, (self.key, self.alone, *(() if self.plain else (self.value,)))
@@ -189,10 +199,10 @@ def write(
     known = None if buffers else _newest.get(key)
     if known is not None:
         return known
-    held = _held(pickler.globals.held, comparing or [make])
+    held = _held(pickler.globals, comparing or [make])
     ahead = {name: one.value for one in held for name in one.key}
-    # What is in another is the shorter one, and has to be known before it.
-    held.sort(key=lambda one: (len(one.alone), one.key))
+    # What is in another has to be known before it, and has less in it.
+    held.sort(key=lambda one: (len(one.within), len(one.alone), one.key))
     others = pickler.globals.others
     # They may hold anything of what stands before them.
     within = {id(one.value) for one in held} | {id(value) for *_, value in others}
@@ -211,23 +221,26 @@ def write(
     return whole
 
 
-def _held(found: dict[str, Any], makers: Sequence[Callable[..., Any]]) -> list[_Held]:
+def _held(known: Globals, makers: Sequence[Callable[..., Any]]) -> list[_Held]:
+    found = known.held
     named: dict[int, list[str]] = {}
     for name, value in found.items():
         named.setdefault(id(value), []).append(name)
     held: list[_Held] = []
     for names in named.values():
         within: set[int] = set()
-        alone_ = alone(found[names[0]], makers, named.keys(), within)
+        value = found[names[0]]
+        alone_ = alone(value, makers, named.keys(), within)
         if alone_:
-            held.append(_Held(_hold, names, alone_, found[names[0]], within))
+            plain = _is_plain(value, known.texts)
+            held.append(_Held(_hold, names, alone_, value, within, plain=plain))
     return held
 
 
 def alone(
     value: object, makers: Sequence[Callable[..., Any]], sought: Any = (), within: Any = None
 ) -> bytes:
-    """The pickle of a value alone, if that is short; `within` gets which of the `sought` are in it."""
+    """The pickle of a value alone, if that is short; `within` gets which of the `sought` may be in it."""
     for make in makers:
         file = _Short()
         try:
@@ -240,21 +253,28 @@ def alone(
         else:
             if make is not makers[-1] and names_program(file.data):
                 continue  # by its name, which says nothing about it
-            if len(sought) > 1 and not _is_plain(value):
-                within |= sought & pickler.memo.copy().keys()
+            if within is not None:
+                if make is makers[-1] and len(makers) > 1:
+                    within.update(
+                        sought
+                    )  # its classes go by numbers, which do not say what is in them
+                elif len(sought) > 1 and not _is_plain(value):
+                    within.update(sought & pickler.memo.copy().keys())
                 within.discard(id(value))
             return file.data
     return b""
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether this is a container of plain values, which share nothing with others."""
+def _is_plain(value: Any, texts: Collection[int] = ()) -> bool:
+    """Whether this is a container of plain values, which share nothing with others, nor these `texts`."""
     inner: list[Any] = [value]
     if type(value) is dict:
         inner.append(value.values())
     elif type(value) not in (list, set):
         return False
-    return all(PLAIN.issuperset(map(type, some)) for some in inner)
+    if not all(PLAIN.issuperset(map(type, some)) for some in inner):
+        return False
+    return not texts or all(set(texts).isdisjoint(map(id, some)) for some in inner)
 
 
 def of_main() -> dict[str, Any]:

@@ -73,6 +73,38 @@ def test_a_global_within_a_class_attribute(run):
         """)
 
 
+@pytest.mark.parametrize("value", ["{}", "[1]", "{1, 2}", "{'a': [1]}", "list(range(99))"])
+def test_a_global_that_another_globals_class_uses(run, value):
+    run(f"""
+        import functools
+        INNER, factor = {value}, 0
+        class D:
+            shared = INNER
+            nested = [INNER]
+            def default(self, inner=INNER): return inner
+            @functools.lru_cache
+            def cached(self): return INNER
+        class Derived(D): pass
+        one, other = D(), Derived()
+        def func(x):
+            found = one.shared, one.nested[0], one.default(), one.cached(), other.shared
+            return [thing is INNER for thing in found], factor, ANY and 1
+        for factor in 1, 2, 2, 1:
+            check(func)
+        """)
+
+
+def test_a_text_in_a_global_is_the_global(run):
+    run("""
+        MISSING, NOTHING = "<not there>", b"nothing at all"
+        table, board, keys = {"a": MISSING, "b": 1}, [NOTHING] * 3, {MISSING: 1}
+        def func(x):
+            return table["a"] is MISSING, board[0] is NOTHING, next(iter(keys)) is MISSING, ANY and 1
+        check(func)
+        check(func)
+        """)
+
+
 def test_what_has_not_changed_is_told_apart_once(run):
     run("""
         from parmap import _globals

@@ -6,10 +6,18 @@ import functools
 import importlib
 import os
 import sys
+import types
 
 import pytest
 
-from parmap import Pool, parallel_imap, parallel_map, run_in_process, spawn_each
+from parmap import (
+    Pool,
+    SerializationError,
+    parallel_imap,
+    parallel_map,
+    run_in_process,
+    spawn_each,
+)
 
 
 class Module:
@@ -87,6 +95,19 @@ def test_a_function_whose_name_another_has_taken(module):
     assert parallel_map(first, [1, 2]) == [3, 6]
     loaded.func = first
     assert parallel_map(first, [1, 2]) == [2, 4]
+
+
+def test_a_function_whose_module_cannot_be_asked(monkeypatch):
+    def nothing_to_be_had(name):
+        raise ImportError(name)
+
+    odd = types.ModuleType("an_odd_module")
+    odd.__getattr__ = nothing_to_be_had
+    monkeypatch.setitem(sys.modules, odd.__name__, odd)
+    space = {"__name__": odd.__name__}
+    exec("def gone(x): return x", space)
+    with pytest.raises(SerializationError):
+        parallel_map(space["gone"], [1])
 
 
 @pytest.mark.parametrize("method", ["forkserver", "spawn", "fork"])
