@@ -15,6 +15,7 @@ from types import FunctionType
 
 from . import _arrays, _byvalue, _kept
 from ._memory import BESIDE
+from ._plain import SCALARS
 from ._serialization import SerializationError
 
 TYPE_CHECKING = False
@@ -232,7 +233,7 @@ def bundle(values: Any, kinds: Collection[type] | None = None) -> tuple[list[Any
     """
     if type(values) is Numbers:
         return [(NUMBERS, values.form)], [values.data]
-    if _arrays.is_array(values):
+    if type(values) is not list and _arrays.is_array(values):
         return _as_array(values)
     if kinds is None:
         kinds = set(map(type, values))
@@ -240,7 +241,7 @@ def bundle(values: Any, kinds: Collection[type] | None = None) -> tuple[list[Any
         numbers = as_numbers(values, *kinds)
         if numbers is not None:
             return [(NUMBERS, numbers.form)], [numbers.data]
-    if len(kinds) == 1 and len(values):
+    if len(kinds) == 1 and SCALARS.isdisjoint(kinds) and len(values):
         array = _arrays.as_one(values, *kinds)
         if array is not None:
             return _as_array(array)

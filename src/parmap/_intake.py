@@ -54,12 +54,13 @@ class Intake:
         self._lazy = lazy  # the caller goes on meanwhile, and may change what has been read
         self._bulk = not self._star and _CONTAINERS.issuperset(map(type, iterables))
         only: Any = None if self._several or self._star else iterables[0]
-        self._array = packing and _arrays.is_array(only)
+        sliced = type(only) in (list, range)
+        self._array = packing and not sliced and _arrays.is_array(only)
         self._bulk |= self._array
-        self._slices = only if type(only) in (list, range) or self._array else None
+        self._slices = only if sliced or self._array else None
         #: How many items may be read at once though fewer are wanted, since to read them costs nothing.
         self.free = 0
-        if type(only) in (list, range) and only and type(only[0]) in SCALARS - SIZED:
+        if sliced and only and type(only[0]) in SCALARS - SIZED:
             self.free = _FREE
         self._source: Iterator[Any] | None = None
         self._read = 0

@@ -49,7 +49,10 @@ def copied(value: Any) -> tuple[Any, int] | None:
     if kind is dict:
         if not SCALARS.issuperset(map(type, made)):
             return None
-        nbytes += _heavy([*made])
+        try:
+            nbytes += sum(map(len, made))  # the keys are texts, as nearly always
+        except TypeError:
+            nbytes += _heavy([*made])
     return made, nbytes
 
 
