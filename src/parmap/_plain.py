@@ -52,7 +52,7 @@ def copied(value: Any) -> tuple[Any, int] | None:
         try:
             nbytes += sum(map(len, made))  # the keys are texts, as nearly always
         except TypeError:
-            nbytes += _heavy([*made])
+            nbytes += _heavy([*made], set(map(type, made)))
     return made, nbytes
 
 
@@ -62,21 +62,21 @@ def all_copied(values: list[Any], kind: type) -> tuple[list[Any], int] | None:
         return None
     made = values if kind is tuple else [*map(kind, values)]
     leaves = [*chain.from_iterable(made)]
+    kinds = set(map(type, leaves))
     nbytes = 0
     if kind is dict:
-        if not SCALARS.issuperset(map(type, leaves)):
+        if not SCALARS.issuperset(kinds):
             return None
-        nbytes = _heavy(leaves)
+        nbytes = _heavy(leaves, kinds)
         leaves = [*chain.from_iterable(map(_values, made))]
-    kinds = set(map(type, leaves))
-    if all(kind in SCALARS or _arrays.is_number(kind) for kind in kinds):
-        return made, nbytes + _heavy(leaves)
-    return None
+        kinds = set(map(type, leaves))
+    if not all(kind in SCALARS or _arrays.is_number(kind) for kind in kinds):
+        return None
+    return made, nbytes + _heavy(leaves, kinds)
 
 
-def _heavy(leaves: list[Any]) -> int:
-    """Bytes of strings and large numbers among scalars."""
-    kinds = set(map(type, leaves))
+def _heavy(leaves: list[Any], kinds: set[type]) -> int:
+    """Bytes of strings and large numbers among scalars of these kinds."""
     if kinds <= SIZED:
         return sum(map(len, leaves))
     nbytes = 0

@@ -66,15 +66,16 @@ class Results:
 
         Answers its type if another one of that needs no look.
         """
-        kind = type(result)
-        if _arrays.is_number(kind):
-            self.kinds.add(kind)
-            self.values.append(result)
-            return kind
-        array = _arrays.copied(result)
-        plain = _plain.copied(result) if array is None else (array, array.nbytes)
-        if plain is not None:
-            made, nbytes = plain
+        kept = _plain.copied(result)
+        if kept is None:
+            if _arrays.is_number(type(result)):
+                self.kinds.add(type(result))
+                self.values.append(result)
+                return type(result)
+            array = _arrays.copied(result)
+            kept = None if array is None else (array, array.nbytes)
+        if kept is not None:
+            made, nbytes = kept
             self.values.append(made)
             self.kinds.add(type(made))
             self._nbytes += nbytes
