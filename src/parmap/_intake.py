@@ -188,8 +188,13 @@ class Intake:
     def _packed(self, item: Any, index: int, *, copy: bool) -> Any:
         """An item as it travels."""
         kind = type(item)
-        is_scalar = kind in SCALARS or _arrays.is_number(kind)
-        plain = (item, 0) if is_scalar else _plain.copied(item)
+        plain = _plain.copied(item)
+        if (
+            plain is None
+            and kind not in _plain.KINDS
+            and (kind in SCALARS or _arrays.is_number(kind))
+        ):
+            plain = item, 0
         if plain is not None:
             self.kinds.add(kind)
             self._weigh(plain[1])

@@ -20,6 +20,9 @@ SCALARS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 #: Scalars whose size is their length, more or less.
 SIZED = frozenset({str, bytes})
 
+#: What may be plain.
+KINDS = (tuple, list, dict)
+
 _values: Any = dict.values  # pyright: ignore[reportUnknownMemberType]
 
 #: What one holds at most, or many on average: to look at more takes longer than to pickle each by itself.
@@ -33,11 +36,10 @@ _WORDS = 64
 def copied(value: Any) -> tuple[Any, int] | None:
     """The value as it is now, and bytes of what is large in it; None: it is not plain, or not small."""
     kind = type(value)
-    if kind not in (tuple, list, dict) or len(value) > _LONGEST:
+    if kind not in KINDS or len(value) > _LONGEST:
         return None
-    made = value if kind is tuple else value.copy()
     nbytes = 0
-    for leaf in made.values() if kind is dict else made:
+    for leaf in value.values() if kind is dict else value:
         of = type(leaf)
         if of in SIZED:
             nbytes += len(leaf)
@@ -47,19 +49,21 @@ def copied(value: Any) -> tuple[Any, int] | None:
         elif of not in SCALARS and not _arrays.is_number(of):
             return None
     if kind is dict:
-        if not SCALARS.issuperset(map(type, made)):
+        if not SCALARS.issuperset(map(type, value)):
             return None
         try:
-            nbytes += sum(map(len, made))  # the keys are texts, as nearly always
+            nbytes += sum(map(len, value))  # the keys are texts, as nearly always
         except TypeError:
-            nbytes += _heavy([*made], set(map(type, made)))
-    return made, nbytes
+            nbytes += _heavy([*value], set(map(type, value)))
+    return value if kind is tuple else value.copy(), nbytes
 
 
 def all_copied(values: list[Any], kind: type) -> tuple[list[Any], int] | None:
     """The same for many of one kind, which are small on average."""
-    if kind not in (tuple, list, dict) or sum(map(len, values)) > _LONGEST * len(values):
+    if kind not in KINDS or sum(map(len, values)) > _LONGEST * len(values):
         return None
+    if len(values[0]) <= _LONGEST and copied(values[0]) is None:
+        return None  # nor are the others, probably
     made = values if kind is tuple else [*map(kind, values)]
     leaves = [*chain.from_iterable(made)]
     kinds = set(map(type, leaves))

@@ -67,7 +67,7 @@ class Results:
         Answers its type if another one of that needs no look.
         """
         kept = _plain.copied(result)
-        if kept is None:
+        if kept is None and type(result) not in _plain.KINDS:
             if _arrays.is_number(type(result)):
                 self.kinds.add(type(result))
                 self.values.append(result)
