@@ -206,7 +206,7 @@ class Channel:
         elif len(self._outgoing) == 1 and len(views) == 1:
             sent = self.sock.send(views[0])
             if sent == len(views[0]):  # as nearly always
-                del self._outgoing[0]
+                del self._outgoing[:1]  # unless another thread, which ends this worker, too, has
                 return
         else:
             batch: list[memoryview] = []

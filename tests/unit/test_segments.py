@@ -15,7 +15,7 @@ import parmap
 from parmap import _memory
 from parmap._channel import Channel
 from parmap._segments import KEPT, Borrower, Lender, share
-from parmap._wire import ITEMS
+from parmap._wire import END, ITEMS
 
 
 def passed(lender, borrower, buffers):
@@ -221,3 +221,15 @@ def at_index(array, index):
 def spoil(array, _):
     array[0] += 1
     return int(array[0])
+
+
+def test_two_threads_may_end_a_worker_at_once():
+    class Socket:
+        def send(self, data):
+            channel._outgoing.clear()  # as the other one does, which has sent it as well
+            return len(data)
+
+    channel = Channel(Socket())
+    channel.queue(END, [])
+    assert channel.flush()
+    assert not channel.sending
