@@ -32,9 +32,7 @@ _JOINED = 1  # (kind, [length, ...]): one part, pickles one after another
 _SINGLE = 2  # (kind, parts): one value in several parts, its pickle and its large buffers
 NUMBERS = 3  # (kind, format): one part, ints or floats of eight bytes each, as in memory
 PLACED = 4  # (kind, format, place): no part, results that are in an `_area`
-_ARRAY = (
-    5  # (kind, count), the only one: an array of so many items in one or two parts, as with _SINGLE
-)
+_ARRAY = 5  # (kind, count), alone: an array of so many items, its pickle and perhaps its buffer
 _BARE = (_BATCH, NUMBERS, _ARRAY)  # values that need no unpacking one by one
 
 #: The format of numbers that are all of one type: half as dear as a pickle, on either side.

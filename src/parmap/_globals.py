@@ -21,7 +21,7 @@ from . import _kept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 #: What the module of a program is called; the second in a child that `multiprocessing` did not fork.
@@ -230,9 +230,9 @@ def _held(known: Globals, makers: Sequence[Callable[..., Any]]) -> list[_Held]:
     for names in named.values():
         within: set[int] = set()
         value = found[names[0]]
-        alone_ = alone(value, makers, named.keys(), within)
+        plain = _is_plain(value, known.texts)
+        alone_ = alone(value, makers, () if plain else named.keys(), within)
         if alone_:
-            plain = _is_plain(value, known.texts)
             held.append(_Held(_hold, names, alone_, value, within, plain=plain))
     return held
 
@@ -255,17 +255,15 @@ def alone(
                 continue  # by its name, which says nothing about it
             if within is not None:
                 if make is makers[-1] and len(makers) > 1:
-                    within.update(
-                        sought
-                    )  # its classes go by numbers, which do not say what is in them
-                elif len(sought) > 1 and not _is_plain(value):
+                    within.update(sought)  # its classes go by numbers, which say not what they hold
+                elif len(sought) > 1:
                     within.update(sought & pickler.memo.copy().keys())
                 within.discard(id(value))
             return file.data
     return b""
 
 
-def _is_plain(value: Any, texts: Collection[int] = ()) -> bool:
+def _is_plain(value: Any, texts: set[int]) -> bool:
     """Whether this is a container of plain values, which share nothing with others, nor these `texts`."""
     inner: list[Any] = [value]
     if type(value) is dict:
@@ -274,7 +272,7 @@ def _is_plain(value: Any, texts: Collection[int] = ()) -> bool:
         return False
     if not all(PLAIN.issuperset(map(type, some)) for some in inner):
         return False
-    return not texts or all(set(texts).isdisjoint(map(id, some)) for some in inner)
+    return not texts or all(texts.isdisjoint(map(id, some)) for some in inner)
 
 
 def of_main() -> dict[str, Any]:

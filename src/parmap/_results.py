@@ -74,19 +74,16 @@ class Results:
                 return type(result)
             array = _arrays.copied(result)
             kept = None if array is None else (array, array.nbytes)
-        if kept is not None:
-            made, nbytes = kept
-            self.values.append(made)
-            self.kinds.add(type(made))
-            self._nbytes += nbytes
-            if self._nbytes >= ENOUGH:
-                self.report()
-            return None
-        packed = _codec.pack(result, copy=False, home=True, what="result")
-        self.values.append(packed)
-        self.kinds.add(_codec.Packed)
-        self._nbytes += packed.nbytes
-        if self._nbytes >= ENOUGH or len(packed.parts) > 1:
+        beside = False
+        if kept is None:
+            packed = _codec.pack(result, copy=False, home=True, what="result")
+            kept = packed, packed.nbytes
+            beside = len(packed.parts) > 1
+        made, nbytes = kept
+        self.values.append(made)
+        self.kinds.add(type(made))
+        self._nbytes += nbytes
+        if self._nbytes >= ENOUGH or beside:
             self.report()  # large buffers are not copied: nothing may run before they are sent
         return None
 
