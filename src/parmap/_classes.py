@@ -20,6 +20,7 @@ import cloudpickle
 
 from . import _byvalue, _globals, _kept
 from ._globals import PROGRAM
+from ._plain import SCALARS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def reduce(
     known.others += [
         (_hold_attribute, (number, name), told[name], value)
         for name, value in attributes.items()
-        if told[name] and type(value) not in _globals.PLAIN
+        if told[name] and type(value) not in SCALARS
     ]
     return make, arguments, (told, attributes, slots, setter, members), None, None, _set_state
 

@@ -18,6 +18,7 @@ from io import BytesIO
 from types import FunctionType, ModuleType
 
 from . import _kept
+from ._plain import SCALARS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 PROGRAM = frozenset({"__main__", "__mp_main__"})
 
 _NAMES = [name.encode() for name in PROGRAM]
-
-#: Values that nobody can tell from equal ones.
-PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
 
 #: What each function that uses it brings along for itself.
 _OF_EACH = (FunctionType, type, ModuleType)
@@ -67,7 +65,7 @@ class Globals:
         for name, value in found.items():
             if type(value) in (str, bytes):
                 self.texts.add(id(value))
-            elif type(value) not in PLAIN and not issubclass(type(value), _OF_EACH):
+            elif type(value) not in SCALARS and not issubclass(type(value), _OF_EACH):
                 self.held[name] = value
         ahead = self.ahead
         return {
@@ -270,7 +268,7 @@ def _is_plain(value: Any, texts: set[int]) -> bool:
         inner.append(value.values())
     elif type(value) not in (list, set):
         return False
-    if not all(PLAIN.issuperset(map(type, some)) for some in inner):
+    if not all(SCALARS.issuperset(map(type, some)) for some in inner):
         return False
     return not texts or all(texts.isdisjoint(map(id, some)) for some in inner)
 
@@ -380,7 +378,7 @@ def arrive(found: dict[str, Any]) -> None:
 
 def _short(value: Any) -> bytes | None:
     """The pickle of a plain value that is not large."""
-    if type(value) not in PLAIN or (type(value) in (str, bytes) and len(value) > COMPARED):
+    if type(value) not in SCALARS or (type(value) in (str, bytes) and len(value) > COMPARED):
         return None
     return dumps(value, 5)
 
@@ -404,7 +402,7 @@ def _is_as_it_came(name: str, told: bytes | None, value: Any) -> bool:
         told is not None
         and before is not None
         and before[0] == told
-        and (before[1] is value or type(value) in PLAIN)
+        and (before[1] is value or type(value) in SCALARS)
     )
 
 

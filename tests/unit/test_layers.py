@@ -14,8 +14,10 @@ PACKAGE = pathlib.Path(parmap.__file__).parent
 #: Rank by rank, from what knows nothing of the rest to what users see.
 RANKS = (
     "_async _cgroups _environ _errors _future _imports _kept _lifeline _memory _modules _nesting _owned _placement _plan _plan._chunks _plan._spans _plan._vocabulary _premises _progress _signatures _traceback _wire",
-    "_arrays _globals",
-    "_byvalue _named _plain",
+    "_arrays",
+    "_plain",
+    "_globals",
+    "_byvalue _named",
     "_classes",
     "_cell _cloud _cpus _filters _launch _oom _options _plan._crew _serialization _stdlib _strays",
     "_ambience _segments _culprit _plan._call _tracker",
