@@ -218,12 +218,14 @@ _COUNTED = os.path.isdir("/proc/self/fd")
 
 
 def pytest_configure() -> None:
-    """Ctrl-C works in the programs that tests start, also where this runs in the background of a shell.
+    """Signals work in the programs that tests start, also where this runs in a shell's background.
 
-    There it is ignored, and whoever is started inherits that.
+    There Ctrl-C is ignored, and with `nohup` the end of the terminal; whoever is started inherits that.
     """
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,6 +7,7 @@ from _operator import length_hint
 from _weakref import ref
 
 from . import _calls
+from ._lock import careful
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Flow:
         self._drive: Drive | None = None
         self._batch: list[Any] = []
         self.ready: Iterator[Any] = iter(())  # over the batch; perhaps handed out, and not used up
-        self._lock = _thread.allocate_lock()  # several threads may ask
+        self._lock = careful(_thread.allocate_lock())  # several threads may ask
         self._asking = 0  # the thread that does now
         self.awaiting = False  # `async for` does
         self.closing = False

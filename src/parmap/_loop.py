@@ -23,6 +23,7 @@ from ._channel import SPIN, Closed, look_again
 from ._drive import Drive
 from ._errors import ItemTimeout, WorkerStartError
 from ._link import understand
+from ._lock import careful
 from ._plan._crew import INFINITY
 from ._plan._vocabulary import GaveBack, Recall, Stop, WorkerGone, WorkerReady
 from ._serialization import SerializationError
@@ -57,7 +58,9 @@ class Wake:
     """Lets another thread end this one's wait."""
 
     def __init__(self) -> None:
-        self._lock = _thread.allocate_lock()  # so that nobody writes to a descriptor that is closed
+        self._lock = careful(
+            _thread.allocate_lock()
+        )  # so that nobody writes to a descriptor that is closed
         _launch.undisturbed(self._make)
 
     def _make(self) -> None:

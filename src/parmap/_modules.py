@@ -11,6 +11,8 @@ import _thread
 import os
 import sys
 
+from ._lock import careful
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -20,7 +22,7 @@ _own: list[tuple[str, Any, Any]] = []  # name, module and spec of the program's 
 _gone: set[str] = set()  # names of such that have been deleted from `sys.modules`
 _seen = {"__main__"}  # the names that were looked at; and `__main__`, which workers never import
 _searched = (0, "")  # length and last name of `sys.modules` when it was last searched
-_lock = _thread.allocate_lock()  # held to change these
+_lock = careful(_thread.allocate_lock())  # held to change these
 
 
 def own() -> list[tuple[str, Any, Any]]:
@@ -82,7 +84,7 @@ def _look_again() -> None:
 def abandon() -> None:
     """In a forked child of the caller: nobody else holds the lock."""
     global _lock  # noqa: PLW0603
-    _lock = _thread.allocate_lock()
+    _lock = careful(_thread.allocate_lock())
 
 
 _OURS = f"{__package__}."  # reloading these is nobody's business but ours

@@ -28,9 +28,10 @@ _values: Any = dict.values  # pyright: ignore[reportUnknownMemberType]
 #: What one holds at most, or many on average: to look at more takes longer than to pickle each by itself.
 _LONGEST = 32
 
-#: Numbers below this need not be weighed; and bytes that an object has without being large.
+#: Numbers below this need not be weighed; and bytes that an object has, as far as Python tells, without
+#: being large.
 _USUAL = 1 << 64
-_WORDS = 64
+_WORDS = max(map(object.__sizeof__, (-1, 0, 1, 1.5, 1j, "", b"", None)))
 
 
 def copied(value: Any) -> tuple[Any, int] | None:

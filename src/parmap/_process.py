@@ -17,6 +17,7 @@ import time
 from . import _codec, _failure, _launch, _wire
 from ._channel import Channel, Closed
 from ._errors import WorkerStartError
+from ._lock import careful
 from ._owned import owned
 
 TYPE_CHECKING = False
@@ -72,7 +73,7 @@ class Server:
         ours, self.pid = _launch.clean_server(preload)
         ours.setblocking(False)
         self._channel = Channel(ours)
-        self._lock = _thread.allocate_lock()
+        self._lock = careful(_thread.allocate_lock())
         self._children: dict[int, Forked] = {}
         self._tokens = 0
         self._shared: set[str] = set()  # what it was asked to import for its workers
@@ -459,7 +460,7 @@ def start_multiprocessing(
     return Multiprocessing(process)
 
 
-_main_lock = _thread.allocate_lock()
+_main_lock = careful(_thread.allocate_lock())
 
 
 class _StandIn(ModuleType):

@@ -7,6 +7,7 @@ import atexit
 import os
 
 from . import _launch, _lifeline, _modules, _process, _tracker
+from ._lock import careful
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class Registry:
     """All stocks and clean servers of this process, so that its end and its forks find them."""
 
     def __init__(self) -> None:
-        self._lock = _thread.allocate_lock()
+        self._lock = careful(_thread.allocate_lock())
         self._stocks: list[Stock] = []
         # By the modules that they hold, and their generation; one that still has workers stays.
         self._servers: dict[tuple[int, tuple[str, ...]], _process.Server] = {}
@@ -89,7 +90,7 @@ class Registry:
         return any(stock.in_use for stock in self._stocks)
 
     def _abandon(self) -> None:
-        self._lock = _thread.allocate_lock()
+        self._lock = careful(_thread.allocate_lock())
         for stock in self._stocks:
             stock.abandon()
         for server in self._servers.values():

@@ -17,6 +17,7 @@ from . import _ambience, _cell, _cpus, _launch, _lifeline, _memory, _modules, _p
 from ._caller import ambience
 from ._channel import Channel, Closed
 from ._link import Link
+from ._lock import careful
 from ._registry import registry
 from ._wire import OUTPUT, WireError
 
@@ -106,7 +107,7 @@ class Stock:
     def __init__(self, kind: Kind, limit: int | None = None) -> None:
         self.kind = kind
         self.limit = limit
-        self._lock = _thread.allocate_lock()
+        self._lock = careful(_thread.allocate_lock())
         # Ctrl-C may come between any two steps of a change, so a worker is put where it belongs before it
         # is struck off where it was, to be in both does no harm, and nothing is counted twice.
         self._idle: dict[Link, None] = {}
@@ -447,7 +448,7 @@ class Stock:
 
     def abandon(self) -> None:
         """In a forked child of the caller: forget everything, touch nobody."""
-        self._lock = _thread.allocate_lock()
+        self._lock = careful(_thread.allocate_lock())
         for link in (*self._idle, *self._leased, *self._ending, *self._parting):
             link.close()
         self._waiting = []

@@ -17,6 +17,7 @@ from . import _codec, _errands, _future, _launch, _nesting
 from ._errors import ParmapError
 from ._intake import Intake
 from ._link import Task
+from ._lock import careful
 from ._loop import Wake
 from ._plan._call import Rules
 from ._plan._vocabulary import InputRead, ItemsDone, Keep, Stop
@@ -85,7 +86,7 @@ class Submissions:
         self._stock = stock
         self._size = size
         self._pid = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = careful(threading.Lock())
         self._waiting: list[Submitted] = []
         self.count = 0  # of all tasks so far
         # The latest thread and its wake, as long as it takes tasks. Ctrl-C may hit this thread while it
@@ -127,7 +128,7 @@ class Submissions:
     def _own(self) -> None:
         """In a forked child: the thread is the parent's, and whoever held the lock is not here."""
         if self._pid != os.getpid():
-            self._lock, self._waiting, self._pid = threading.Lock(), [], os.getpid()
+            self._lock, self._waiting, self._pid = careful(threading.Lock()), [], os.getpid()
             self._wake = self._thread = self._busy = None
 
     def _start(self) -> None:

@@ -30,6 +30,7 @@ from . import (
     _wire,
 )
 from ._channel import LOST, SPIN, Channel, Closed, look_again
+from ._lock import careful
 from ._placement import Placement
 from ._premises import Premises
 from ._results import Results
@@ -107,7 +108,7 @@ class Worker:
     def __init__(self, channel: Channel, cell: _cell.Cell) -> None:
         self._channel = channel
         self._words = cell.words
-        self._lock = _thread.RLock()  # the function's own threads may print
+        self._lock = careful(_thread.RLock())  # the function's own threads may print
         self._sending = False  # by whoever has the lock
         self._pid = os.getpid()
         self._results = Results(self._send)
