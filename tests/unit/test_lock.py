@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -47,12 +48,13 @@ def test_interrupt_as_it_is_taken(lock):
         give_back()
 
     for _ in range(50):
-        hold, give_back = lock.__enter__, (lambda: lock.__exit__(None, None, None))
-        hold()
+        give_back = partial(lock.__exit__, None, None, None)
         thread = threading.Timer(0.002, let_go)
-        thread.start()
-        with pytest.raises(Interrupt), lock:
-            time.sleep(0.01)
+        lock.__enter__()
+        with pytest.raises(Interrupt):
+            thread.start()
+            with lock:
+                time.sleep(0.01)
         thread.join()
         assert not lock.locked()
 
