@@ -40,22 +40,25 @@ def copied(value: Any) -> tuple[Any, int] | None:
     if kind not in KINDS or len(value) > _LONGEST:
         return None
     nbytes = 0
-    for leaf in value.values() if kind is dict else value:
+    leaves = value
+    if kind is dict:
+        leaves = value.values()
+        for key in value:
+            if type(key) is str:
+                nbytes += len(key)
+            else:
+                leaves = (*leaves, key)
+    for leaf in leaves:
         of = type(leaf)
-        if of in SIZED:
-            nbytes += len(leaf)
-        elif of is int:
+        if of is float:
+            continue
+        if of is int:
             if not -_USUAL < leaf < _USUAL:
                 nbytes += leaf.bit_length() >> 3
+        elif of is str or of is bytes:
+            nbytes += len(leaf)
         elif of not in SCALARS and not _arrays.is_number(of):
             return None
-    if kind is dict:
-        if not SCALARS.issuperset(map(type, value)):
-            return None
-        try:
-            nbytes += sum(map(len, value))  # the keys are texts, as nearly always
-        except TypeError:
-            nbytes += _heavy([*value], set(map(type, value)))
     return value if kind is tuple else value.copy(), nbytes
 
 
@@ -66,18 +69,14 @@ def all_copied(values: list[Any], kind: type) -> tuple[list[Any], int] | None:
     if len(values[0]) <= _LONGEST and copied(values[0]) is None:
         return None  # nor are the others, probably
     made = values if kind is tuple else [*map(kind, values)]
-    leaves = [*chain.from_iterable(made)]
-    kinds = set(map(type, leaves))
     nbytes = 0
-    if kind is dict:
-        if not SCALARS.issuperset(kinds):
-            return None
-        nbytes = _heavy(leaves, kinds)
-        leaves = [*chain.from_iterable(map(_values, made))]
+    for inside in (made, map(_values, made)) if kind is dict else (made,):
+        leaves = [*chain.from_iterable(inside)]
         kinds = set(map(type, leaves))
-    if not all(kind in SCALARS or _arrays.is_number(kind) for kind in kinds):
-        return None
-    return made, nbytes + _heavy(leaves, kinds)
+        if not all(kind in SCALARS or _arrays.is_number(kind) for kind in kinds):
+            return None
+        nbytes += _heavy(leaves, kinds)
+    return made, nbytes
 
 
 def _heavy(leaves: list[Any], kinds: set[type]) -> int:
