@@ -8,7 +8,7 @@ built-in containers, whose iteration runs nobody's code, are read in bulk.
 from __future__ import annotations
 
 from bisect import bisect_right
-from itertools import chain, islice
+from itertools import chain, islice, zip_longest
 
 from . import _arrays, _plain
 from ._codec import FORMATS, Numbers, Packed, as_numbers, pack
@@ -26,6 +26,9 @@ _NOTHING = Packed([b"."])
 
 #: Items of a list that are looked at and packed at once: what a cache holds of the objects.
 _PIECE = 4096
+
+#: Bytes of strings an item that need no closer look.
+_LIGHT = 1 << 10
 
 #: Numbers in a list or range that are read at once: fewer turns for small chunks.
 _FREE = 1024
@@ -63,6 +66,7 @@ class Intake:
         if sliced and only and type(only[0]) in SCALARS - SIZED:
             self.free = _FREE
         self._source: Iterator[Any] | None = None
+        self._before: tuple[Any, ...] = ()  # the item that was weighed last, if it is arguments
         self._read = 0
         self._firsts: list[int] = []  # of the runs below
         self._runs: list[Sequence[Any]] = []  # what has been read and is not done with
@@ -157,7 +161,7 @@ class Intake:
         plain = _plain.all_copied(run, kind)
         if plain is None:
             return None
-        self._weigh(plain[1])
+        self._weigh(run, plain[1])
         return plain[0]
 
     def _read_singly(self, source: Iterator[Any], count: int, run: list[Any]) -> int:
@@ -197,7 +201,7 @@ class Intake:
             plain = item, 0
         if plain is not None:
             self.kinds.add(kind)
-            self._weigh(plain[1])
+            self._weigh([item], plain[1])
             return plain[0]
         self.kinds.add(Packed)
         try:
@@ -208,10 +212,17 @@ class Intake:
         self.nbytes += packed.nbytes
         return packed
 
-    def _weigh(self, nbytes: int) -> None:
-        """Count the strings in plain items, but for arguments: one that all share travels once."""
-        if not (self._several or self._star):
-            self.nbytes += nbytes
+    def _weigh(self, items: Sequence[Any], nbytes: int) -> None:
+        """Count what is large in plain items; of arguments, only what was not in the item before, too.
+
+        What many share travels once in a message.
+        """
+        before = self._before
+        if self._several or self._star:
+            self._before = items[-1]
+            if nbytes > _LIGHT * len(items):
+                nbytes = sum(map(_news, items, chain([before], items)))
+        self.nbytes += nbytes
 
     def values(self, first: int, stop: int) -> Sequence[Any]:
         """The items from `first` to `stop`: scalars as they are, all else packed."""
@@ -238,6 +249,13 @@ class Intake:
             if self._left[at] == 0:
                 del self._firsts[at], self._runs[at], self._left[at]
             first = end
+
+
+def _news(item: tuple[Any, ...], before: tuple[Any, ...]) -> int:
+    """Bytes of what is large in an item and was not in the one before, in the same place."""
+    pairs = zip_longest(item, before)
+    plain = _plain.copied(tuple(leaf for leaf, old in pairs if leaf is not old))
+    return 0 if plain is None else plain[1]
 
 
 def _types(values: list[Any]) -> set[type]:

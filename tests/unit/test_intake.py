@@ -56,6 +56,39 @@ def test_large_items_of_an_iterator_are_read_few_at_a_time(kind):
     assert intake.nbytes >= count * (HEAVY // 2)
 
 
+#: How arguments come: as several inputs of which one is a generator, or all are lists; or as tuples.
+TOGETHER = {
+    "a generator": lambda texts: ([iter(texts), range(len(texts))], False),
+    "lists": lambda texts: ([texts, [*range(len(texts))]], False),
+    "tuples": lambda texts: ([zip(texts, range(len(texts)), strict=True)], True),
+}
+together = pytest.mark.parametrize("how", TOGETHER)
+
+
+def arguments(how, texts):
+    inputs, star = TOGETHER[how](texts)
+    return Intake(inputs, star=star, strict=False, packing=True)
+
+
+@together
+def test_large_arguments_are_weighed(how):
+    large = [str(number) + "x" * (HEAVY // 2) for number in range(20)]
+    intake = arguments(how, large)
+    count, _ = intake.read(20)
+    assert intake.nbytes >= count * (HEAVY // 2)
+    assert how == "lists" or count <= 3
+
+
+@together
+def test_an_argument_that_all_share_is_weighed_once(how):
+    intake = arguments(how, ["x" * (HEAVY // 2)] * 50)
+    assert intake.read(20)[0] == 20
+    assert HEAVY // 2 <= intake.nbytes < HEAVY
+    intake.read(20)
+    assert intake.nbytes < 100
+    assert intake.read(20) == (10, True)
+
+
 @pytest.mark.parametrize("kind", LARGE)
 def test_the_weight_of_a_list_is_known(kind):
     intake = Intake([[LARGE[kind]()] * 3], star=False, strict=False, packing=True)
