@@ -27,6 +27,11 @@ _module_of = type.__dict__["__module__"].__get__  # which asks no metaclass
 _known: dict[type, bool] = {}
 
 
+def concerns(kind: type) -> bool:
+    """Whether a type is NumPy's: nothing else is of any interest here."""
+    return bool(_module_of(kind) == "numpy")
+
+
 def is_number(kind: type) -> bool:
     """Whether this is a type of NumPy's numbers, which nobody can tell from equal ones."""
     found = _known.get(kind)

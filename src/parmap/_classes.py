@@ -89,7 +89,8 @@ class Definition:
     """A class as it was pickled for the first of a call's items."""
 
     def __init__(self, call: int, number: Any, data: bytes, held: dict[str, Any]) -> None:
-        self.call = call
+        self.call, self.number, self.data = call, number, data
+        self.held = [*held.values()]
         definition = _Call(defined, (number, data))
         self.reduced: Any = definition.reduce(None)
         if held:  # what an item refers to, too, has to be what the class holds
@@ -178,6 +179,18 @@ def reduce_member(member: enum.Enum) -> Any:
 _OF_ENUM = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_"})
 
 # --- in the worker --------------------------------------------------------------------------------
+
+#: By their numbers, why classes that instances refer to cannot be had here.
+failed: dict[Any, BaseException] = {}
+
+
+def class_of(number: Any) -> type:
+    """A class that is known here by its number."""
+    if number in failed:
+        raise failed[number].with_traceback(None)
+    cls: type = by_number[number]
+    return cls
+
 
 #: What was set in a class when it last arrived: by name, what tells the value from others, and the value.
 _received: weakref.WeakKeyDictionary[type, dict[str, tuple[bytes, Any]]] = (

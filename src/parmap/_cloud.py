@@ -47,9 +47,10 @@ if "__mp_main__" in sys.modules:  # it takes it for a module that can be importe
 _numbered_here: set[Any] = set()
 
 
-def _class_of(number: Any) -> type:
-    cls: type = _classes.by_number[number]
-    return cls
+def number_of_another(cls: type) -> Any:
+    """The number of a class that has come from elsewhere, and is known there by it; else None."""
+    number = _classes.numbers.get(cls)
+    return None if number in _numbered_here else number
 
 
 _CACHED = type(functools.lru_cache(lambda: None))
@@ -116,8 +117,8 @@ class _Pickler(cloudpickle.Pickler):
             if found is not None:
                 return found
         number = _classes.numbers.get(cls)
-        if self.home and number is not None and number not in _numbered_here:
-            return _class_of, (number,)
+        if self.home and number_of_another(cls) is not None:
+            return _classes.class_of, (number,)
         reduced = super().reducer_override(cls)
         if number is None:
             _numbered_here.add(_classes.numbers.get(cls))
@@ -157,7 +158,7 @@ class _HomePickler(_Pickler):
 class _ItemPickler(_Pickler):
     def _reduce_class(self, cls: type) -> Any:
         """A class as it was pickled for the first item: that takes a hundred times as long as an item."""
-        known = _definitions.get(cls)
+        known = definitions.get(cls)
         if known is None or known.call != _globals.calls:
             reduced = super()._reduce_class(cls)
             if not _classes.is_definition(reduced) or not _globals.alone(cls, (_Pickler,)):
@@ -167,12 +168,12 @@ class _ItemPickler(_Pickler):
             self.globals.others.clear()
             data = _globals.write(cls, _Pickler, None, [], _ALONE)
             known = _classes.Definition(_globals.calls, number, data, held)
-            _definitions[cls] = known
+            definitions[cls] = known
         return known.reduced
 
 
 #: Classes as they were pickled for items.
-_definitions: weakref.WeakKeyDictionary[type, _classes.Definition] = weakref.WeakKeyDictionary()
+definitions: weakref.WeakKeyDictionary[type, _classes.Definition] = weakref.WeakKeyDictionary()
 
 
 class _AlonePickler(_Pickler):
@@ -184,7 +185,7 @@ class _AlonePickler(_Pickler):
         number = _classes.numbers.get(cls)
         if number is None or not _classes.is_definition(reduced):
             return reduced
-        return _class_of, (number,)
+        return _classes.class_of, (number,)
 
 
 #: For pickles that are only compared: the simpler one first, so that they are the same whichever way the

@@ -11,6 +11,7 @@ import gc
 import struct
 import sys
 from _pickle import dumps, loads
+from itertools import accumulate
 from types import FunctionType
 
 from . import _arrays, _byvalue, _kept
@@ -71,7 +72,25 @@ class Packed:
     @property
     def nbytes(self) -> int:
         """Its size."""
-        return sum(len(part) for part in self.parts)
+        return sum(map(len, self.parts))
+
+
+class Pickles:
+    """Values that have been serialised, each in one part: there is no object for each but its bytes."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: list[Any]) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, span: slice) -> Pickles:
+        return Pickles(self.data[span])
+
+    def __iter__(self) -> Iterator[Packed]:
+        return (Packed([one]) for one in self.data)
 
 
 class Numbers:
@@ -118,6 +137,39 @@ def pack(
     Raises:
         SerializationError: It cannot be.
     """
+    data = pickled(obj, home=home)
+    if data is None:
+        return _pack_with_care(obj, copy=copy, beside=beside, home=home, what=what)
+    return Packed([data])
+
+
+def pickled(obj: object, *, home: bool) -> bytes | None:
+    """The pickle of one value, if plain `pickle` will do and there is no large buffer in it; else None."""
+    try:
+        data = dumps(obj, 5, buffer_callback=keep_in)
+    except _byvalue.RAISED:
+        return None
+    return data if may_go(data, home=home) else None
+
+
+def may_go(data: bytes, *, home: bool) -> bool:
+    """Whether a pickle by plain `pickle` arrives as what it should."""
+    return not (_mentions_main(data) or (not home and _is_of_random(data)))
+
+
+class _Large(Exception):
+    """A buffer is."""
+
+
+def keep_in(buffer: Any) -> bool:
+    """As a pickler's `buffer_callback`, keep a buffer in the pickle; raises if it is large."""
+    if buffer.raw().nbytes >= BESIDE:
+        raise _Large
+    return True
+
+
+def _pack_with_care(obj: object, *, copy: bool, beside: bool, home: bool, what: str) -> Packed:
+    """The same for what has large buffers, or may not go as plain `pickle` has it."""
     buffers: list[Any] = []
 
     def keep_out(buffer: Any) -> bool:
@@ -136,13 +188,26 @@ def pack(
     if (
         not data
         or (_mentions_main(data) and _byvalue.may_name_main(data, buffers))
-        or (len(data) > _LEAST_OF_RANDOM and not home and _may_begin_with_random(data))
+        or (not home and _is_of_random(data))
     ):
         buffers.clear()
         data = _pack_by_value(obj, callback, buffers, home=home, what=what)
     if not buffers:  # as nearly always
         return Packed([data])
     return Packed([data, *map(_copied, buffers)] if copy else [data, *buffers])
+
+
+def pack_each(values: Sequence[object]) -> Pickles | None:
+    """Serialise items, each by itself; None: some of them have to be packed with more care."""
+    try:
+        data = [dumps(value, 5, buffer_callback=keep_in) for value in values]
+    except _byvalue.RAISED:
+        return None
+    if max(map(len, data)) <= _LEAST_OF_RANDOM:
+        by_value = _mentions_main(b"".join(data))  # to look at each takes as long as to pickle it
+    else:
+        by_value = any(map(_mentions_main, data)) or any(map(_is_of_random, data))
+    return None if by_value else Pickles(data)
 
 
 def pack_function(func: Callable[..., Any], *, copy: bool) -> Packed:
@@ -175,7 +240,9 @@ def _mentions_main(data: bytes) -> bool:
     )
 
 
-def _may_begin_with_random(data: bytes) -> bool:
+def _is_of_random(data: bytes) -> bool:
+    if len(data) <= _LEAST_OF_RANDOM:
+        return False
     return any(data.find(name, 0, _BEGIN) >= 0 for name in _OF_RANDOM)
 
 
@@ -229,10 +296,9 @@ def bundle(values: Any, kinds: Collection[type] | None = None) -> tuple[list[Any
 
     `kinds` are the types that may be among them, where the reader is of this machine, too.
     """
-    if type(values) is Numbers:
-        return [(NUMBERS, values.form)], [values.data]
-    if type(values) is not list and _arrays.is_array(values):
-        return _as_array(values)
+    bundled = None if type(values) is list else _as_it_is(values)
+    if bundled is not None:
+        return bundled
     if kinds is None:
         kinds = set(map(type, values))
     elif type(values) is list and kinds in ({int}, {float}):
@@ -248,9 +314,22 @@ def bundle(values: Any, kinds: Collection[type] | None = None) -> tuple[list[Any
     return _parcelled(values)
 
 
+def _as_it_is(values: Any) -> tuple[list[Any], Parts] | None:
+    if type(values) is Numbers:
+        return [(NUMBERS, values.form)], [values.data]
+    if type(values) is Pickles:
+        return _as_joined(values.data)
+    return _as_array(values) if _arrays.is_array(values) else None
+
+
 def _as_array(array: Any) -> tuple[list[Any], Parts]:
     parts = pack(array, copy=False, what="item").parts
     return [(_ARRAY, len(array))], parts
+
+
+def _as_joined(pickles: list[Any]) -> tuple[list[Any], Parts]:
+    whole = pickles[0] if len(pickles) == 1 else b"".join(pickles)
+    return [(_JOINED, [*map(len, pickles)])], [whole]
 
 
 def _parcelled(values: Sequence[Any]) -> tuple[list[Any], Parts]:
@@ -271,9 +350,9 @@ def _parcelled(values: Sequence[Any]) -> tuple[list[Any], Parts]:
         else:
             while end < len(values) and type(values[end]) is Packed and len(values[end].parts) == 1:
                 end += 1
-            pickles = [value.parts[0] for value in values[at:end]]
-            parcels.append((_JOINED, [len(pickle) for pickle in pickles]))
-            parts.append(pickles[0] if len(pickles) == 1 else b"".join(pickles))
+            joined = _as_joined([value.parts[0] for value in values[at:end]])
+            parcels += joined[0]
+            parts += joined[1]
         at = end
     return parcels, parts
 
@@ -299,7 +378,7 @@ def holds_packed(parcels: Sequence[Any]) -> bool:
     return any(parcel[0] not in _BARE for parcel in parcels)
 
 
-def unbundle(parcels: Sequence[Any], parts: Sequence[memoryview]) -> Sequence[Any]:
+def unbundle(parcels: Sequence[Any], parts: Sequence[memoryview]) -> Any:
     """The values again: plain as they are and all else `Packed`, still to be unpacked."""
     if len(parcels) == 1:
         kind, detail = parcels[0]
@@ -311,6 +390,8 @@ def unbundle(parcels: Sequence[Any], parts: Sequence[memoryview]) -> Sequence[An
             return _load_batch(parts[0], detail)
         if kind == _ARRAY:
             return _load_array(parts, detail)
+        if kind == _JOINED:
+            return Pickles(_cut(parts[0], detail))
     values: list[Any] = []
     for kind, detail, own in _each(parcels, parts):
         if kind == _BATCH:
@@ -318,11 +399,13 @@ def unbundle(parcels: Sequence[Any], parts: Sequence[memoryview]) -> Sequence[An
         elif kind == _SINGLE:
             values.append(Packed(list(own)))
         else:
-            begin = 0
-            for length in detail:
-                values.append(Packed([own[0][begin : begin + length]]))
-                begin += length
+            values += Pickles(_cut(own[0], detail))
     return values
+
+
+def _cut(data: memoryview, lengths: Sequence[int]) -> list[memoryview]:
+    ends = [*accumulate(lengths)]
+    return [data[begin:end] for begin, end in zip([0, *ends], ends)]  # noqa: B905 -- is quicker
 
 
 def _load_batch(data: memoryview, count: int) -> Sequence[Any]:

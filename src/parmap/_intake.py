@@ -10,8 +10,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from itertools import chain, islice, zip_longest
 
-from . import _arrays, _plain
-from ._codec import FORMATS, Numbers, Packed, as_numbers, pack
+from . import _arrays, _instances, _plain
+from ._codec import FORMATS, Numbers, Packed, Pickles, as_numbers, pack, pack_each
 from ._plain import SCALARS, SIZED
 from ._plan._chunks import HEAVY
 
@@ -19,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
+
+    from ._instances import Quick
 
 #: Stands for an item that cannot be pickled. It may be sent before the plan has heard of that, and cannot
 #: be unpickled, so that no function is ever called with it.
@@ -71,6 +73,9 @@ class Intake:
         self._firsts: list[int] = []  # of the runs below
         self._runs: list[Sequence[Any]] = []  # what has been read and is not done with
         self._left: list[int] = []  # how much of each run is not
+        # For instances of the program's classes, if workers can be told of these, once there is one.
+        self.may_be_quick = False
+        self.quick: Quick | None = None
         self.kinds: set[type] = set()  # the types of what was read, as it is kept
         self.nbytes = 0  # of what was read last, as far as it is known
         self.total = _length(iterables)
@@ -138,6 +143,9 @@ class Intake:
         kinds = _types(run)
         if not SCALARS.issuperset(kinds):
             together = self._together(run, *kinds) if len(kinds) == 1 else None
+            if together is None and SCALARS.isdisjoint(kinds):
+                together, kinds = self._pickled_each(run), {Packed}
+                self.nbytes += 0 if together is None else sum(map(len, together.data))
             if together is None:
                 packed = enumerate(run, first)
                 return [self._packed(item, at, copy=self._lazy) for at, item in packed]
@@ -149,6 +157,9 @@ class Intake:
         kind, *others = kinds
         numbers = as_numbers(run, kind) if kind in FORMATS and not others else None
         return run if numbers is None else numbers
+
+    def _pickled_each(self, run: list[Any]) -> Pickles | None:
+        return pack_each(run) if self.quick is None else self.quick.pickled_each(run)
 
     def _together(self, run: list[Any], kind: type) -> Any:
         """What stands for items of one type, which are no scalars; None: each goes by itself."""
@@ -205,11 +216,21 @@ class Intake:
             return plain[0]
         self.kinds.add(Packed)
         try:
-            packed = pack(item, copy=copy, what="item")
+            packed = self._pack(item, copy=copy)
         except Exception as error:
             self.refused.append((index, error))
             return _NOTHING
         self.nbytes += packed.nbytes
+        return packed
+
+    def _pack(self, item: Any, *, copy: bool) -> Packed:
+        data = None if self.quick is None else self.quick.pickled(item)
+        if data is not None:
+            return Packed([data])
+        packed = pack(item, copy=copy, what="item")
+        if self.may_be_quick and _instances.are_met():
+            self.quick = self.quick or _instances.Quick()
+            self.quick.learn()
         return packed
 
     def _weigh(self, items: Sequence[Any], nbytes: int) -> None:
@@ -276,6 +297,8 @@ def _joined(runs: Sequence[Any]) -> Any:
             return array
     if all(type(run) is Numbers and run.form == runs[0].form for run in runs):
         return Numbers(runs[0].form, memoryview(b"".join(run.data for run in runs)))
+    if all(type(run) is Pickles for run in runs):
+        return Pickles([*chain.from_iterable(run.data for run in runs)])
     return list(chain.from_iterable(runs))
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from ._cell import Cell
+    from ._classes import Definition
     from ._process import Child
     from ._segments import Shared
 
@@ -128,6 +129,7 @@ class Link:
         self._function = 0  # the number of the function at hand
         self._current: tuple[Any, ...] | None = None  # what the worker was told of the call at hand
         self._call = 0  # how many calls it has been used by
+        self._defined = 0  # of how many classes it has been told in this one
         self._ordinal = 0  # of the next item
         self._owed: list[
             tuple[int, int, int]
@@ -153,6 +155,7 @@ class Link:
         is as the call before.
         """
         self._call += 1
+        self._defined = 0
         self._hand_over_tracker()
         manner = task.halts, task.star, task.timed, task.chunksize
         current = task.key, manner
@@ -190,6 +193,14 @@ class Link:
         except OSError:
             return  # no descriptor is left: it is tried again
         self._tracker = running
+
+    def define(self, definitions: Sequence[Definition]) -> None:
+        """Tell it of the classes that instances among this call's items may refer to, unless it knows."""
+        new = definitions[self._defined :]
+        if new:
+            self._defined = len(definitions)
+            parts = [_codec.pack_plain((one.number, one.data)) for one in new]
+            self.channel.queue(_wire.DEFINE, parts)
 
     def send(self, first: int, values: Sequence[Any], kinds: Collection[type]) -> None:
         """Put up the items from index `first` on, among which are these types, for sending."""

@@ -215,6 +215,8 @@ class ProcessDrive(Drive):
 
     def put_up(self, link: Link, first: int, stop: int) -> None:
         """Put up the items from `first` to `stop` for sending."""
+        if self.intake.quick is not None:
+            link.define(self.intake.quick.definitions)
         link.send(first, self.intake.values(first, stop), self.intake.kinds)
 
     def _sent(self, link: Link) -> None:

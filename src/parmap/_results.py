@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 
-from . import _area, _arrays, _codec, _plain, _wire
+from . import _area, _arrays, _codec, _instances, _plain, _wire
 from ._plain import SCALARS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from ._instances import Quick
 
 #: Seconds of work after which results are sent.
 SLICE = 0.02
@@ -27,6 +29,8 @@ class Results:
         self.first = 0  # the ordinal of the first
         self.values: list[Any] = []
         self.kinds: set[type] = set()  # the types of the values, as they are here
+        self._quick: Quick | None = None  # once instances of the program's classes have been met
+        self._pickles: list[bytes] = []  # instead of values, as long as all have been pickled
         self._nbytes = 0
         self.seconds = 0.0  # that it took, and that were not told yet
         self._sent_at = 0.0
@@ -37,6 +41,10 @@ class Results:
         self.shift = 0  # from an ordinal to its place
         self._half = 0
         self._ends = [0, 0]  # the ordinals after the last result in each half of the area
+
+    def forget(self) -> None:
+        """Let go of the classes of the calls before."""
+        self._quick = None
 
     def begin(self, ordinal: int) -> None:
         """Expect the results of a message of items."""
@@ -56,36 +64,67 @@ class Results:
     def add(self, result: object) -> None:
         """Take in one more."""
         if type(result) in SCALARS:
-            self.kinds.add(type(result))
-            self.values.append(result)
+            self._keep(result, 0)
         else:
             self.pack(result)
+
+    def _keep(self, value: object, nbytes: int) -> None:
+        if self._pickles:
+            self.values += _codec.Pickles(self._pickles)
+            self.kinds.add(_codec.Packed)
+            self._pickles.clear()
+        self.values.append(value)
+        self.kinds.add(type(value))
+        self._nbytes += nbytes
 
     def pack(self, result: object) -> type | None:
         """Take in one more, which is no scalar; send it now if it is large.
 
         Answers its type if another one of that needs no look.
         """
-        kept = _plain.copied(result)
-        if kept is None and type(result) not in _plain.KINDS:
-            if _arrays.is_number(type(result)):
-                self.kinds.add(type(result))
-                self.values.append(result)
-                return type(result)
+        kind = type(result)
+        kept: tuple[Any, int] | None = None
+        if kind in _plain.KINDS:
+            kept = _plain.copied(result)
+        elif _arrays.concerns(kind):
+            if _arrays.is_number(kind):
+                self._keep(result, 0)
+                return kind
             array = _arrays.copied(result)
             kept = None if array is None else (array, array.nbytes)
-        beside = False
-        if kept is None:
-            packed = _codec.pack(result, copy=False, home=True, what="result")
-            kept = packed, packed.nbytes
-            beside = len(packed.parts) > 1
-        made, nbytes = kept
-        self.values.append(made)
-        self.kinds.add(type(made))
-        self._nbytes += nbytes
-        if self._nbytes >= ENOUGH or beside:
-            self.report()  # large buffers are not copied: nothing may run before they are sent
+        if kept is not None:
+            self._keep(*kept)
+        elif self._pickle(result):
+            return None  # large buffers are not copied: nothing may run before they are sent
+        if self._nbytes >= ENOUGH:
+            self.report()
         return None
+
+    def _pickle(self, result: object) -> bool:
+        """Take in one more, pickled by itself; whether it has been sent."""
+        data = None if self._quick is None else self._quick.pickled(result)
+        if data is None:
+            data = _codec.pickled(result, home=True)
+        if data is not None and self.values:
+            self._keep(_codec.Packed([data]), len(data))
+            return False
+        if data is not None:
+            self._pickles.append(data)
+            self._nbytes += len(data)
+            return False
+        packed = _codec.pack(result, copy=False, home=True, what="result")
+        if self._quick is None and _instances.are_met():
+            self._quick = _instances.Quick(home=True)
+        self._keep(packed, packed.nbytes)
+        if len(packed.parts) == 1:
+            return False
+        self.report()
+        return True
+
+    @property
+    def has_others(self) -> bool:
+        """Whether some are here that are not in the area."""
+        return bool(self.values or self._pickles)
 
     def is_time(self, now: float) -> bool:
         """Whether they should be sent, since they are many or old."""
@@ -93,7 +132,7 @@ class Results:
 
     def report(self) -> None:
         """Send those that are there."""
-        count = len(self.values) or self.placed
+        count = len(self.values) or len(self._pickles) or self.placed
         if count:
             parts: list[bytes | memoryview] = []
             if self.placed:
@@ -101,11 +140,14 @@ class Results:
                 form = _codec.FORMATS[self.number]
                 parcels: list[Any] = [(_codec.PLACED, form, self.first + self.shift)]
                 self._ends[self._half] = self.first + count
+            elif self._pickles:
+                parcels, parts = _codec.bundle(_codec.Pickles(self._pickles))
             else:
                 parcels, parts = _codec.bundle(self.values, self.kinds)
             head = _codec.pack_plain((self.first, count, self.seconds, parcels))
             self._send(_wire.RESULTS, [head, *parts])
             self.values.clear()
+            self._pickles.clear()
             self.first += count
             self._nbytes = self.placed = 0
             self.kinds.clear()

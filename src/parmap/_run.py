@@ -73,6 +73,7 @@ def make_drive(call: Call) -> Drive:
         most = stock.limit or options.max_workers or available_cpus()
         rules = _rules(call, min(options.max_workers or most, most))
         rules.known = _costs.get(task.key)
+        intake.may_be_quick = True
         drive = MapDrive(stock, task, rules, intake, **common)
     else:
         from . import _executors

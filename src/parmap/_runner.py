@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from _pickle import loads
 
 from . import _area, _byvalue, _cell, _codec, _failure
-from ._codec import Packed
+from ._codec import Packed, Pickles
 from ._plain import SCALARS
 from ._serialization import SerializationError
 
@@ -47,11 +48,20 @@ class Runner:
         """Run one item at a time for the rest of the call: what they do has to be undone after each."""
         self.length = self._longest = 1
 
-    def way(self, *, packed: bool, placed: bool) -> Callable[[Any, int, int, int], None]:
-        """How to run the items of a message: that are `packed`, or whose results may be `placed`."""
-        if packed or self.timed:
-            return self._run_carefully
-        return self._run_numbers if placed else self._run_fast
+    def way(
+        self, values: Any, *, packed: bool, placed: bool
+    ) -> tuple[Callable[[Any, int, int, int], None], Any]:
+        """How to run the items of a message, that are `packed`, or whose results may be `placed`.
+
+        And these items, as they are then expected.
+        """
+        if self.timed:
+            return self._run_carefully, list(values)
+        if type(values) is Pickles:
+            return self._run_pickled, values.data
+        if packed:
+            return self._run_carefully, list(values)
+        return (self._run_numbers if placed else self._run_fast), values
 
     def pace(self, seconds: float, count: int) -> None:
         """Take in how long a run took, and choose the length of the next."""
@@ -62,14 +72,33 @@ class Runner:
     # Each of these runs the items from place `begin` to place `end` of a message; the first has that
     # ordinal.
 
-    def _run_fast(self, values: Any, begin: int, end: int, ordinal: int) -> None:
-        """Run items that are there as they are.
+    def _run_pickled(self, values: Any, begin: int, end: int, ordinal: int) -> None:
+        """Run items that are to be unpickled first."""
+        self._run_fast(values, begin, end, ordinal, self._unpickle_and_call)
+
+    def _unpickle_and_call(self, data: memoryview) -> Any:
+        try:
+            value = loads(data)
+        except _byvalue.RAISED as error:
+            raise _unreadable(error) from error
+        return self.call(value)  # type: ignore[misc]
+
+    def _run_fast(
+        self,
+        values: Any,
+        begin: int,
+        end: int,
+        ordinal: int,
+        call: Callable[[Any], Any] | None = None,
+    ) -> None:
+        """Run items that are there as they are, by `call`, if it is not the function itself.
 
         To say which item it is at, it writes a word for each block and a byte for each item, which is
         half as dear; and local names are faster to look up than global ones.
         """
         results = self._results
-        call, append, scalars, usual = self.call, results.values.append, SCALARS, None
+        call = call or self.call
+        append, scalars, usual = results.values.append, SCALARS, None
         words, steps, step = self._words, self._steps, _STEP
         for block in range(begin, end, _BLOCK):
             words[_AT] = -1  # so that no moment says a word of one block and a byte of another
@@ -82,8 +111,7 @@ class Runner:
                     append(result)
                 elif kind in scalars:
                     usual = kind
-                    results.kinds.add(kind)
-                    append(result)
+                    results.add(result)
                 else:
                     # None: what was packed may have been sent, and its kinds forgotten.
                     usual = results.pack(result)
@@ -113,7 +141,7 @@ class Runner:
             kinds = results.kinds
             results.number = next(iter(kinds)) if kinds in ({int}, {float}) else None
             return
-        if results.values:
+        if results.has_others:
             results.report()
         done = self._place_numbers(values[begin:end], ordinal)
         if done < end - begin:
@@ -174,5 +202,8 @@ def unpack_item(value: Packed) -> Any:
     try:
         return _codec.unpack([memoryview(part) for part in value.parts])
     except _byvalue.RAISED as error:
-        msg = f"the item cannot be unpickled in the worker: {_failure.said(error)}"
-        raise SerializationError(msg) from error
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: BaseException) -> SerializationError:
+    return SerializationError(f"the item cannot be unpickled in the worker: {_failure.said(error)}")

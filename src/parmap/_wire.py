@@ -38,7 +38,8 @@ AREA = 18  # to a worker: memory for its results; a descriptor comes along
 SHARE = 19  # to the clean server: modules of the standard library that its next workers will need
 TRACKER = 20  # to a worker: the way to the caller's resource tracker; a descriptor comes along
 TRACKED = 21  # from a worker: something to be tracked, or no longer
-KINDS = frozenset(range(HELLO, TRACKED + 1))
+DEFINE = 22  # to a worker: classes that items refer to by their numbers
+KINDS = frozenset(range(HELLO, DEFINE + 1))
 
 MAGIC = 0xA7
 ELSEWHERE = 1 << 63

@@ -17,6 +17,7 @@ import time
 from . import (
     _ambience,
     _area,
+    _byvalue,
     _cell,
     _codec,
     _failure,
@@ -114,6 +115,7 @@ class Worker:
         self._results = Results(self._send)
         self._runner = Runner(cell, self._results)
         self._functions: dict[int, _globals.Loaded] = {}  # by number
+        self._classes: dict[Any, type] = {}  # by number, that the call's items need
         self._own: dict[str, str] = {}
         self._idle_timeout: float | None = None
         self._memory_limit: int | None = None
@@ -153,6 +155,8 @@ class Worker:
                     self._items(frame)
                 elif frame.kind == _wire.CALL:
                     self._begin(frame)
+                elif frame.kind == _wire.DEFINE:
+                    self._define(frame)
                 elif frame.kind == _wire.AREA:
                     self._take_area(self._channel.passed.pop(0))
                 elif frame.kind == _wire.TRACKER:
@@ -259,6 +263,8 @@ class Worker:
         number, forget, self._halts, star, timed, self._chunksize = _codec.unpack([head])
         runner = self._runner
         runner.timed = timed
+        self._classes.clear()
+        self._results.forget()
         if forget is not None:
             self._functions.pop(forget, None)
         try:
@@ -275,6 +281,18 @@ class Worker:
         except BaseException as error:
             runner.call = None
             self._send(_wire.CALL_FAILED, [_codec.pack_plain(number), _failure.pack(error)])
+
+    def _define(self, frame: _wire.Frame) -> None:
+        """Let classes be known by their numbers, at least for this call."""
+        from . import _classes
+
+        for part in _parts(frame):
+            number, data = _codec.unpack([part])
+            _classes.failed.pop(number, None)
+            try:
+                self._classes[number] = _classes.defined(number, data)
+            except _byvalue.RAISED as error:
+                _classes.failed[number] = error  # each item that needs it is to say so
 
     # --- memory -----------------------------------------------------------------------------------
 
@@ -311,10 +329,7 @@ class Worker:
         values = _values(frame, parcels, count)
         self._results.begin(start)
         placed = self._results.find_place(start, count)
-        packed = _codec.holds_packed(parcels) or (count and type(values[0]) is _codec.Packed)
-        run = self._runner.way(packed=packed, placed=placed)
-        if packed or self._runner.timed:
-            values = list(values)
+        run, values = self._runner.way(values, packed=_holds_packed(parcels, values), placed=placed)
         self._run_all(run, values, start, first)
         self._words[_AT] = -1
         self._put_right()  # while the caller is at the results
@@ -439,6 +454,12 @@ def _surroundings(data: memoryview) -> dict[str, Any]:
     except Exception:
         del found["filters"]  # it cannot be imported here: better no filters than no call
     return found
+
+
+def _holds_packed(parcels: Any, values: Any) -> bool:
+    if _codec.holds_packed(parcels):
+        return True
+    return len(values) > 0 and type(values[0]) is _codec.Packed  # what came as one cannot be read
 
 
 def _starred(func: Callable[..., Any]) -> Callable[[Any], Any]:
