@@ -139,7 +139,7 @@ def pack(
     """
     data = pickled(obj, home=home)
     if data is None:
-        return _pack_with_care(obj, copy=copy, beside=beside, home=home, what=what)
+        return pack_with_care(obj, copy=copy, beside=beside, home=home, what=what)
     return Packed([data])
 
 
@@ -168,7 +168,7 @@ def keep_in(buffer: Any) -> bool:
     return True
 
 
-def _pack_with_care(obj: object, *, copy: bool, beside: bool, home: bool, what: str) -> Packed:
+def pack_with_care(obj: object, *, copy: bool, beside: bool, home: bool, what: str) -> Packed:
     """The same for what has large buffers, or may not go as plain `pickle` has it."""
     buffers: list[Any] = []
 

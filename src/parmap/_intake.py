@@ -11,7 +11,16 @@ from bisect import bisect_right
 from itertools import chain, islice, zip_longest
 
 from . import _arrays, _instances, _plain
-from ._codec import FORMATS, Numbers, Packed, Pickles, as_numbers, pack, pack_each
+from ._codec import (
+    FORMATS,
+    Numbers,
+    Packed,
+    Pickles,
+    as_numbers,
+    pack_each,
+    pack_with_care,
+    pickled,
+)
 from ._plain import SCALARS, SIZED
 from ._plan._chunks import HEAVY
 
@@ -102,6 +111,7 @@ class Intake:
                     run = self._taken_in(run, self._read)
             else:
                 count = self._read_singly(self._source, count, run)
+                run = _bared(run)
             # A container is known to have ended without another look, but for `strict`, which takes one.
             known = self._bulk and not self._strict and self._read + len(run) == self.total
             ended = known or len(run) < count
@@ -203,12 +213,10 @@ class Intake:
     def _packed(self, item: Any, index: int, *, copy: bool) -> Any:
         """An item as it travels."""
         kind = type(item)
-        plain = _plain.copied(item)
-        if (
-            plain is None
-            and kind not in _plain.KINDS
-            and (kind in SCALARS or _arrays.is_number(kind))
-        ):
+        plain: tuple[Any, int] | None = None
+        if kind in _plain.KINDS:
+            plain = _plain.copied(item)
+        elif kind in SCALARS or _arrays.is_number(kind):
             plain = item, 0
         if plain is not None:
             self.kinds.add(kind)
@@ -224,10 +232,11 @@ class Intake:
         return packed
 
     def _pack(self, item: Any, *, copy: bool) -> Packed:
-        data = None if self.quick is None else self.quick.pickled(item)
+        quick = self.quick
+        data = pickled(item, home=False) if quick is None else quick.pickled(item)
         if data is not None:
             return Packed([data])
-        packed = pack(item, copy=copy, what="item")
+        packed = pack_with_care(item, copy=copy, beside=True, home=False, what="item")
         if self.may_be_quick and _instances.are_met():
             self.quick = self.quick or _instances.Quick()
             self.quick.learn()
@@ -270,6 +279,16 @@ class Intake:
             if self._left[at] == 0:
                 del self._firsts[at], self._runs[at], self._left[at]
             first = end
+
+
+def _bared(run: list[Any]) -> Any:
+    """A run without an object for each item, if all of it was pickled."""
+    if not (run and type(run[0]) is Packed):
+        return run
+    held = [one.parts for one in run if type(one) is Packed]
+    if len(held) < len(run) or max(map(len, held)) > 1:
+        return run
+    return Pickles([part for (part,) in held])
 
 
 def _news(item: tuple[Any, ...], before: tuple[Any, ...]) -> int:
