@@ -184,6 +184,7 @@ WORKLOADS = [
         limits=(NUMBERS,),
     ),
     Workload(messages.records, (ITEMS,), ()),
+    Workload(messages.objects, (ITEMS,), ()),
     Workload(messages.no_ops, (ITEMS,), (Bar(1.1),)),
     Workload(
         work.cpu,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import date, timedelta
+
 from .tools import affordable, check, median, seconds, settings, square, timed
 
 TYPE_CHECKING = False
@@ -91,6 +94,41 @@ def records(peer: type[Peer], *, quick: bool) -> Numbers:
             ]
             took, results = timed(library.map, priced, items, size)
             check(results[-1], priced(items[-1]))
+            check(len(results), len(items))
+            speeds[setting] = len(items) / took
+    return {"speed": speeds}
+
+
+@dataclass
+class Order:
+    """What programs pass around: an object with a few things in it."""
+
+    number: int
+    day: date
+    lines: list[tuple[str, int]]
+
+
+def order(number: int) -> Order:
+    """One of them."""
+    return Order(number, date(2000, 1, 1) + timedelta(number % 5_000), [("a", 2), ("b", number)])
+
+
+def delayed(given: Order) -> Order:
+    """The same a day later."""
+    return Order(given.number, given.day + timedelta(1), given.lines)
+
+
+def objects(peer: type[Peer], *, quick: bool) -> Numbers:
+    """50,000 objects, each with a date and a list in it, in, and as many out: items a second."""
+    speeds = {}
+    few = 2_000 if quick else 20_000
+    many = 20_000 if peer.slow_to_open else 50_000
+    with peer() as library:
+        library.map(delayed, [order(1), order(2)])
+        for setting, size in settings(peer, *((2_000,) if quick else (500, 5_000))).items():
+            items = [order(at) for at in range(affordable(peer, size, many, few))]
+            took, results = timed(library.map, delayed, items, size)
+            check(results[-1], delayed(items[-1]))
             check(len(results), len(items))
             speeds[setting] = len(items) / took
     return {"speed": speeds}

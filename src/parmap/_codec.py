@@ -223,7 +223,7 @@ def pack_function(func: Callable[..., Any], *, copy: bool) -> Packed:
     except _byvalue.RAISED:
         by_name = False  # to pickle it will say why
     if not by_name:
-        return pack(func, copy=copy, what="function")
+        return pack_with_care(func, copy=copy, beside=True, home=False, what="function")
     name = func.__module__, func.__qualname__
     packed = _named.get(name)
     if packed is None:
