@@ -180,16 +180,34 @@ _OF_ENUM = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_"})
 
 # --- in the worker --------------------------------------------------------------------------------
 
-#: By their numbers, why classes that instances refer to cannot be had here.
-failed: dict[Any, BaseException] = {}
+#: Classes that the items of the call at hand refer to by their numbers, as pickles, those of them that have
+#: been needed, and which call that is.
+_offered: dict[Any, bytes] = {}
+_needed: dict[Any, Any] = {}
+_offered_in = 0
 
 
-def class_of(number: Any) -> type:
-    """A class that is known here by its number."""
-    if number in failed:
-        raise failed[number].with_traceback(None)
-    cls: type = by_number[number]
-    return cls
+def offer(call: int, number: Any, data: bytes) -> None:
+    """Let a class be had by its number in this call."""
+    global _offered_in  # noqa: PLW0603 -- of the one call that a worker is at
+    if call != _offered_in:
+        _offered.clear()
+        _needed.clear()
+        _offered_in = call
+    _offered[number] = data
+
+
+def class_of(number: Any) -> Any:
+    """A class by its number: that an item refers to, or, in the caller, its own.
+
+    It is loaded for the first item that needs it, whose failure it is if it cannot be.
+    """
+    if number in _needed:
+        return _needed[number]
+    if number not in _offered:
+        return by_number[number]
+    _needed[number] = defined(number, _offered[number])
+    return _needed[number]
 
 
 #: What was set in a class when it last arrived: by name, what tells the value from others, and the value.

@@ -29,14 +29,17 @@ def dumps(
     buffers: list[Any] | None = None,
     *,
     home: bool = False,
-    many: bool = False,
+    met: dict[type, _classes.Definition] | None = None,
 ) -> bytes:
     """Pickle `obj`, with what is defined in `__main__`, locally or in a lambda by value.
 
     `buffer_callback` puts large buffers into `buffers`. `home` says that it goes back to the caller, whose
-    own classes then go by name; `many` that others of its class will follow in this call.
+    own classes then go by name; `met` that others of its class may follow in this call, and it gets how
+    these travel.
     """
-    make = _HomePickler if home else _ItemPickler if many else _Pickler
+    make: Callable[..., _Pickler] = _HomePickler if home else _Pickler
+    if met is not None:
+        make = functools.partial(_ItemPickler, met)
     kept: list[Any] = [] if buffers is None else buffers
     return _globals.write(obj, make, buffer_callback, kept, _ALONE)
 
@@ -156,9 +159,13 @@ class _HomePickler(_Pickler):
 
 
 class _ItemPickler(_Pickler):
+    def __init__(self, met: dict[type, _classes.Definition], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._met = met
+
     def _reduce_class(self, cls: type) -> Any:
         """A class as it was pickled for the first item: that takes a hundred times as long as an item."""
-        known = definitions.get(cls)
+        known = _definitions.get(cls)
         if known is None or known.call != _globals.calls:
             reduced = super()._reduce_class(cls)
             if not _classes.is_definition(reduced) or not _globals.alone(cls, (_Pickler,)):
@@ -168,12 +175,13 @@ class _ItemPickler(_Pickler):
             self.globals.others.clear()
             data = _globals.write(cls, _Pickler, None, [], _ALONE)
             known = _classes.Definition(_globals.calls, number, data, held)
-            definitions[cls] = known
+            _definitions[cls] = known
+        self._met[cls] = known
         return known.reduced
 
 
 #: Classes as they were pickled for items.
-definitions: weakref.WeakKeyDictionary[type, _classes.Definition] = weakref.WeakKeyDictionary()
+_definitions: weakref.WeakKeyDictionary[type, _classes.Definition] = weakref.WeakKeyDictionary()
 
 
 class _AlonePickler(_Pickler):

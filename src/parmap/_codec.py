@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from typing import Any, TypeVar
 
+    from ._classes import Definition
+
     T = TypeVar("T")
     Parts = list[bytes | memoryview]
 
@@ -122,6 +124,28 @@ class Broken:
         self.error = error
 
 
+class Buffers:
+    """A pickler's `buffer_callback`: keeps large buffers out of pickles, to be parts of their own."""
+
+    __slots__ = ("kept",)
+
+    def __init__(self) -> None:
+        self.kept: list[memoryview] = []
+
+    def __call__(self, buffer: Any) -> bool:
+        """See `pickle`: a true answer means that it goes into the pickle."""
+        raw = buffer.raw()
+        if raw.nbytes < BESIDE:
+            return True
+        self.kept.append(raw)
+        return False
+
+    def beside(self, data: bytes, *, copy: bool) -> Packed:
+        """A pickle with the buffers that it has kept out, or with copies of them."""
+        kept, self.kept = self.kept, []
+        return Packed([data, *map(_copied, kept)] if copy else [data, *kept])
+
+
 def pack(
     obj: object, *, copy: bool, beside: bool = True, home: bool = False, what: str = ""
 ) -> Packed:
@@ -137,77 +161,60 @@ def pack(
     Raises:
         SerializationError: It cannot be.
     """
-    data = pickled(obj, home=home)
+    buffers = Buffers() if beside else None
+    data = pickled(obj, buffers, home=home)
     if data is None:
-        return pack_with_care(obj, copy=copy, beside=beside, home=home, what=what)
-    return Packed([data])
+        data = pickled_by_value(obj, buffers, home=home, what=what)
+    return Packed([data]) if buffers is None else buffers.beside(data, copy=copy)
 
 
-def pickled(obj: object, *, home: bool) -> bytes | None:
-    """The pickle of one value, if plain `pickle` will do and there is no large buffer in it; else None."""
+def pickled(obj: object, buffers: Buffers | None, *, home: bool) -> bytes | None:
+    """The pickle of one value, if plain `pickle` will do; else None.
+
+    What `buffers` still keeps, of a pickle that was interrupted, is let go of.
+    """
+    if buffers is not None and buffers.kept:
+        buffers.kept = []
     try:
-        data = dumps(obj, 5, buffer_callback=keep_in)
+        data = dumps(obj, 5, buffer_callback=buffers)
     except _byvalue.RAISED:
         return None
-    return data if may_go(data, home=home) else None
+    kept = () if buffers is None else buffers.kept
+    return data if may_go(data, kept, home=home) else None
 
 
-def may_go(data: bytes, *, home: bool) -> bool:
-    """Whether a pickle by plain `pickle` arrives as what it should."""
-    return not (_mentions_main(data) or (not home and _is_of_random(data)))
-
-
-class _Large(Exception):
-    """A buffer is."""
-
-
-def keep_in(buffer: Any) -> bool:
-    """As a pickler's `buffer_callback`, keep a buffer in the pickle; raises if it is large."""
-    if buffer.raw().nbytes >= BESIDE:
-        raise _Large
-    return True
-
-
-def pack_with_care(obj: object, *, copy: bool, beside: bool, home: bool, what: str) -> Packed:
-    """The same for what has large buffers, or may not go as plain `pickle` has it."""
-    buffers: list[Any] = []
-
-    def keep_out(buffer: Any) -> bool:
-        """Keep a large buffer out of the pickle (a true answer means: put it in)."""
-        raw = buffer.raw()
-        if raw.nbytes < BESIDE:
-            return True
-        buffers.append(raw)
+def may_go(data: bytes, kept: Sequence[Any], *, home: bool) -> bool:
+    """Whether a pickle by plain `pickle`, with buffers that were `kept` out of it, arrives as it should."""
+    if _mentions_main(data) and _byvalue.may_name_main(data, kept):
         return False
-
-    callback = keep_out if beside else None
-    try:
-        data = dumps(obj, 5, buffer_callback=callback)
-    except _byvalue.RAISED:
-        data = b""
-    if (
-        not data
-        or (_mentions_main(data) and _byvalue.may_name_main(data, buffers))
-        or (not home and _is_of_random(data))
-    ):
-        buffers.clear()
-        data = _pack_by_value(obj, callback, buffers, home=home, what=what)
-    if not buffers:  # as nearly always
-        return Packed([data])
-    return Packed([data, *map(_copied, buffers)] if copy else [data, *buffers])
+    return home or not _is_of_random(data)
 
 
-def pack_each(values: Sequence[object]) -> Pickles | None:
-    """Serialise items, each by itself; None: some of them have to be packed with more care."""
-    try:
-        data = [dumps(value, 5, buffer_callback=keep_in) for value in values]
-    except _byvalue.RAISED:
-        return None
-    if max(map(len, data)) <= _LEAST_OF_RANDOM:
-        by_value = _mentions_main(b"".join(data))  # to look at each takes as long as to pickle it
-    else:
-        by_value = any(map(_mentions_main, data)) or any(map(_is_of_random, data))
-    return None if by_value else Pickles(data)
+def pickled_each(values: Sequence[object], buffers: Buffers, *, copy: bool) -> list[Any]:
+    """The pickles of items, each by itself: `Packed` with large buffers, None where plain `pickle` won't do.
+
+    Each is pickled once, since to pickle something may change it.
+    """
+    made: list[Any] = []
+    buffers.kept = []
+    for value in values:
+        try:
+            data = dumps(value, 5, buffer_callback=buffers)
+        except _byvalue.RAISED:
+            made.append(None)
+            buffers.kept = []
+        else:
+            made.append(buffers.beside(data, copy=copy) if buffers.kept else data)
+    bare = [one for one in made if type(one) is bytes]
+    usual = len(bare) == len(made) and max(map(len, bare)) <= _LEAST_OF_RANDOM
+    if usual and not _mentions_main(b"".join(bare)):
+        return made  # to look at each takes as long as to pickle it
+    for at, one in enumerate(made):
+        parts: Any = one.parts if type(one) is Packed else (one,)
+        first, *kept = parts
+        if first is not None and not may_go(first, kept, home=False):
+            made[at] = None
+    return made
 
 
 def pack_function(func: Callable[..., Any], *, copy: bool) -> Packed:
@@ -223,7 +230,7 @@ def pack_function(func: Callable[..., Any], *, copy: bool) -> Packed:
     except _byvalue.RAISED:
         by_name = False  # to pickle it will say why
     if not by_name:
-        return pack_with_care(func, copy=copy, beside=True, home=False, what="function")
+        return pack(func, copy=copy, what="function")
     name = func.__module__, func.__qualname__
     packed = _named.get(name)
     if packed is None:
@@ -246,21 +253,34 @@ def _is_of_random(data: bytes) -> bool:
     return any(data.find(name, 0, _BEGIN) >= 0 for name in _OF_RANDOM)
 
 
-def _pack_by_value(
-    obj: object, callback: Any, buffers: list[Any], *, home: bool, what: str
+def pickled_by_value(
+    obj: object,
+    buffers: Buffers | None,
+    *,
+    home: bool,
+    what: str,
+    met: dict[type, Definition] | None = None,
 ) -> bytes:
+    """The pickle of what plain `pickle` will not do for; `met` gets how the program's classes travel.
+
+    Raises:
+        SerializationError: There is none.
+    """
+    keep = Buffers() if buffers is None else buffers
+    callback = None if buffers is None else buffers
+    keep.kept = []
     try:
-        data = _byvalue.dumps(obj, callback, buffers, home=home)
+        data = _byvalue.dumps(obj, callback, keep.kept, home=home)
     except _byvalue.NotSimple:
-        buffers.clear()
+        pass
     else:
-        if not buffers:
-            return data
-        buffers.clear()  # a large global may have come along for nothing: cloudpickle looks closer
+        if not keep.kept:
+            return data  # else a large global may have come along for nothing: cloudpickle looks closer
     from . import _cloud
 
+    keep.kept = []
     try:
-        return _cloud.dumps(obj, callback, buffers, home=home, many=what == "item")
+        return _cloud.dumps(obj, callback, keep.kept, home=home, met=met)
     except _byvalue.RAISED as error:
         from . import _culprit
 

@@ -11,38 +11,48 @@ from __future__ import annotations
 import sys
 from _pickle import Pickler
 from io import BytesIO
-from types import FunctionType
+from types import FunctionType, MethodType
 
-from . import _byvalue, _codec, _globals, _kept
+from . import _byvalue, _codec, _kept
+from ._globals import PROGRAM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from ._classes import Definition
 
-
-#: Classes that a worker knows how to tell.
+#: Classes that are known at once: an endless call may bring ever new ones.
 _MOST = 64
+
+
+def are_met() -> bool:
+    """Whether there has been anything yet for the accurate way."""
+    return "parmap._cloud" in sys.modules
 
 
 class _Pickler(Pickler):
     """Raises `NotSimple` where a class is not known, or something is to travel in a way of its own."""
 
-    def __init__(self, file: BytesIO, *, home: bool) -> None:
-        super().__init__(file, 5, buffer_callback=_codec.keep_in)
+    def __init__(self, file: BytesIO, buffers: _codec.Buffers, *, home: bool) -> None:
+        super().__init__(file, 5, buffer_callback=buffers)
         self.known: dict[type, Any] = {}  # how classes are told
         self._apart = {} if home else _byvalue.singletons()
         self._home = home
+        # Types that cloudpickle has its own ways with, and methods, which are told by a name alone here.
+        pickler: Any = sys.modules["cloudpickle"].Pickler
+        self._special = {MethodType, *getattr(pickler, "_dispatch_table", ())}
 
     def reducer_override(self, obj: Any) -> Any:
         kind: Any = type(obj)
         if issubclass(kind, type):
             return self.known.get(obj) or self._reduce_class(obj)
-        if kind.__module__ in _globals.PROGRAM:
+        if id(obj) in self._apart or obj is sys.stdout or obj is sys.stderr:
+            raise _byvalue.NotSimple
+        if kind.__module__ in PROGRAM:
             return sys.modules["parmap._classes"].reduce_member(obj) or NotImplemented
-        if id(obj) in self._apart or kind.__module__.startswith("multiprocessing"):
+        if kind in self._special or kind.__module__.startswith("multiprocessing"):
             raise _byvalue.NotSimple
         if kind is FunctionType and not _byvalue.importable(obj):
             raise _byvalue.NotSimple
@@ -51,25 +61,25 @@ class _Pickler(Pickler):
     def _reduce_class(self, cls: Any) -> Any:
         number = sys.modules["parmap._cloud"].number_of_another(cls) if self._home else None
         if number is not None:
-            _kept.make_room(self.known, _MOST)  # a pool's tasks may bring ever new ones
-            self.known[cls] = sys.modules["parmap._classes"].class_of, (number,)
+            self.learn(cls, number)
             return self.known[cls]
-        if cls.__module__ in _globals.PROGRAM:
+        if cls.__module__ in PROGRAM:
             raise _byvalue.NotSimple
         return NotImplemented  # it is pickled by its name, or cannot be
 
-
-def are_met() -> bool:
-    """Whether there has been anything yet for the accurate way."""
-    return "parmap._cloud" in sys.modules
+    def learn(self, cls: type, number: Any) -> None:
+        """Tell a class by its number from now on."""
+        _kept.make_room(self.known, _MOST)
+        self.known[cls] = sys.modules["parmap._classes"].class_of, (number,)
 
 
 class Quick:
     """Pickles what goes to workers in one call, or, in a worker, `home` to the caller."""
 
-    def __init__(self, *, home: bool = False) -> None:
+    def __init__(self, buffers: _codec.Buffers, *, home: bool = False) -> None:
         self._file = BytesIO()
-        self._pickler = _Pickler(self._file, home=home)
+        self._buffers = buffers
+        self._pickler = _Pickler(self._file, buffers, home=home)
         self._home = home
         self.definitions: list[Definition] = []  # of the classes that a worker has to know
         self._held: set[int] = set()  # the ids of what these hold, and will hold there
@@ -78,6 +88,8 @@ class Quick:
         """The pickle of one value, if it is as simple as that; else None."""
         pickler = self._pickler
         try:
+            self._buffers.kept = []
+            self._empty()  # whatever an interrupt has left here must not come before it
             pickler.dump(obj)
             if self._held and not self._held.isdisjoint(pickler.memo.copy()):
                 return None  # it has to be what the class holds there, too
@@ -85,26 +97,34 @@ class Quick:
         except _byvalue.RAISED:
             return None
         finally:  # nothing may stay here
-            pickler.clear_memo()
-            self._file.seek(0)
-            self._file.truncate()
-        return data if _codec.may_go(data, home=self._home) else None
+            self._empty()
+        return data if _codec.may_go(data, self._buffers.kept, home=self._home) else None
 
-    def pickled_each(self, values: Sequence[object]) -> _codec.Pickles | None:
-        """The pickles of many; None: one of them is not as simple."""
-        pickles: list[Any] = []
+    def _empty(self) -> None:
+        self._pickler.clear_memo()
+        self._file.seek(0)
+        self._file.truncate()
+
+    def pickled_each(self, values: Sequence[object], *, copy: bool) -> list[Any]:
+        """As `_codec.pickled_each`."""
+        buffers = self._buffers
+        made: list[Any] = []
         for value in values:
+            buffers.kept = []
             data = self.pickled(value)
             if data is None:
-                return None
-            pickles.append(data)
-        return _codec.Pickles(pickles)
+                data = _codec.pickled(value, buffers, home=False)
+            made.append(buffers.beside(data, copy=copy) if data and buffers.kept else data)
+        return made
 
-    def learn(self) -> None:
-        """Take in how classes travel that have been met by now."""
-        known = self._pickler.known
-        for cls, definition in [*sys.modules["parmap._cloud"].definitions.items()]:
-            if cls not in known and definition.call == _globals.calls:
-                known[cls] = sys.modules["parmap._classes"].class_of, (definition.number,)
+    def learn(self, met: Mapping[type, Definition]) -> None:
+        """Take in how classes travel that an item has been pickled with, unless there are too many."""
+        by_value = sys.modules["cloudpickle"].list_registry_pickle_by_value()
+        if not by_value <= PROGRAM:
+            return  # what belongs to such a module goes one way or the other
+        for cls, definition in met.items():
+            is_new = cls not in self._pickler.known and len(self.definitions) < _MOST
+            if is_new and not _byvalue.importable(cls):
+                self._pickler.learn(cls, definition.number)
                 self._held.update(map(id, definition.held))
                 self.definitions.append(definition)

@@ -13,13 +13,14 @@ from itertools import chain, islice, zip_longest
 from . import _arrays, _instances, _plain
 from ._codec import (
     FORMATS,
+    Buffers,
     Numbers,
     Packed,
     Pickles,
     as_numbers,
-    pack_each,
-    pack_with_care,
     pickled,
+    pickled_by_value,
+    pickled_each,
 )
 from ._plain import SCALARS, SIZED
 from ._plan._chunks import HEAVY
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
+    from ._classes import Definition
     from ._instances import Quick
 
 #: Stands for an item that cannot be pickled. It may be sent before the plan has heard of that, and cannot
@@ -83,6 +85,7 @@ class Intake:
         self._runs: list[Sequence[Any]] = []  # what has been read and is not done with
         self._left: list[int] = []  # how much of each run is not
         # For instances of the program's classes, if workers can be told of these, once there is one.
+        self._buffers = Buffers()
         self.may_be_quick = False
         self.quick: Quick | None = None
         self.kinds: set[type] = set()  # the types of what was read, as it is kept
@@ -154,8 +157,7 @@ class Intake:
         if not SCALARS.issuperset(kinds):
             together = self._together(run, *kinds) if len(kinds) == 1 else None
             if together is None and SCALARS.isdisjoint(kinds):
-                together, kinds = self._pickled_each(run), {Packed}
-                self.nbytes += 0 if together is None else sum(map(len, together.data))
+                return self._packed_each(run, first)
             if together is None:
                 packed = enumerate(run, first)
                 return [self._packed(item, at, copy=self._lazy) for at, item in packed]
@@ -168,8 +170,20 @@ class Intake:
         numbers = as_numbers(run, kind) if kind in FORMATS and not others else None
         return run if numbers is None else numbers
 
-    def _pickled_each(self, run: list[Any]) -> Pickles | None:
-        return pack_each(run) if self.quick is None else self.quick.pickled_each(run)
+    def _packed_each(self, run: list[Any], first: int) -> Any:
+        """Items that are no scalars, each pickled by itself."""
+        self.kinds.add(Packed)
+        if self.quick is None:
+            made = pickled_each(run, self._buffers, copy=self._lazy)
+        else:
+            made = self.quick.pickled_each(run, copy=self._lazy)
+        if set(map(type, made)) == {bytes}:
+            self.nbytes += sum(map(len, made))
+            return Pickles(made)
+        return [
+            self._packed_from(one, item, at, copy=self._lazy)
+            for at, (one, item) in enumerate(zip(made, run, strict=True), first)
+        ]
 
     def _together(self, run: list[Any], kind: type) -> Any:
         """What stands for items of one type, which are no scalars; None: each goes by itself."""
@@ -223,24 +237,32 @@ class Intake:
             self._weigh([item], plain[1])
             return plain[0]
         self.kinds.add(Packed)
+        data = None if self.quick is None else self.quick.pickled(item)
+        if data is None:
+            data = pickled(item, self._buffers, home=False)
+        return self._packed_from(data, item, index, copy=copy)
+
+    def _packed_from(
+        self, made: bytes | Packed | None, item: Any, index: int, *, copy: bool
+    ) -> Packed:
+        """An item of which this was made (None: it has to go by value), as it travels."""
         try:
-            packed = self._pack(item, copy=copy)
+            data = self._by_value(item) if made is None else made
         except Exception as error:
             self.refused.append((index, error))
             return _NOTHING
+        packed = self._buffers.beside(data, copy=copy) if isinstance(data, bytes) else data
         self.nbytes += packed.nbytes
         return packed
 
-    def _pack(self, item: Any, *, copy: bool) -> Packed:
-        quick = self.quick
-        data = pickled(item, home=False) if quick is None else quick.pickled(item)
-        if data is not None:
-            return Packed([data])
-        packed = pack_with_care(item, copy=copy, beside=True, home=False, what="item")
-        if self.may_be_quick and _instances.are_met():
-            self.quick = self.quick or _instances.Quick()
-            self.quick.learn()
-        return packed
+    def _by_value(self, item: Any) -> bytes:
+        met: dict[type, Definition] = {}
+        buffers = self._buffers
+        data = pickled_by_value(item, buffers, home=False, what="item", met=met)
+        if met and self.may_be_quick:
+            self.quick = self.quick or _instances.Quick(buffers)
+            self.quick.learn(met)
+        return data
 
     def _weigh(self, items: Sequence[Any], nbytes: int) -> None:
         """Count what is large in plain items; of arguments, only what was not in the item before, too.

@@ -49,26 +49,32 @@ def undisturbed(act: Callable[[], T]) -> T:
 
 def begin() -> None:
     """Start the clean server of the default workers, unless one was started before."""
-    if not _beginning.acquire(blocking=False):
-        return
+    taken: list[bool] = []
     try:
-        if not _begun and "parmap._stock" not in sys.modules and hasattr(os, "fork"):
+        taken.extend(map(_beginning.acquire, (False,)))  # in C: it is known whether it was taken
+        if taken == [True] and _is_wanted():
             undisturbed(lambda: _begun.append(_start_clean_server(())))
     except OSError:
         pass  # who leases a worker will be told
     finally:
-        _beginning.release()
+        if taken == [True]:
+            _beginning.release()
+
+
+def _is_wanted() -> bool:
+    return not _begun and "parmap._stock" not in sys.modules and hasattr(os, "fork")
 
 
 def clean_server(preload: Sequence[str]) -> tuple[_socket.socket, int]:
     """A clean server that imports these modules: the socket to it, and its pid."""
     if not preload:
-        waited = _beginning.acquire(timeout=_PATIENCE)
+        taken: list[bool] = []
         try:
+            taken.extend(map(_beginning.acquire, (True,), (_PATIENCE,)))  # as above
             if _begun:
                 return _begun.pop()
         finally:
-            if waited:
+            if taken == [True]:
                 _beginning.release()
     return _start_clean_server(preload)
 

@@ -199,8 +199,8 @@ class Link:
         new = definitions[self._defined :]
         if new:
             self._defined = len(definitions)
-            parts = [_codec.pack_plain((one.number, one.data)) for one in new]
-            self.channel.queue(_wire.DEFINE, parts)
+            parts = [(one.number, one.data) for one in new]
+            self.channel.queue(_wire.DEFINE, [*map(_codec.pack_plain, (self._call, *parts))])
 
     def send(self, first: int, values: Sequence[Any], kinds: Collection[type]) -> None:
         """Put up the items from index `first` on, among which are these types, for sending."""

@@ -19,7 +19,10 @@ _ONCE = (True,)
 
 
 class Careful:
-    """What takes and gives back a lock for `with`, whatever a signal handler raises meanwhile."""
+    """What takes and gives back a lock for `with`, whatever a signal handler raises meanwhile.
+
+    Unless it is handled in a function that traces or profiles ours, just as `__enter__` returns.
+    """
 
     __slots__ = ("__exit__", "_acquire", "_release", "locked")
 

@@ -29,6 +29,7 @@ class Results:
         self.first = 0  # the ordinal of the first
         self.values: list[Any] = []
         self.kinds: set[type] = set()  # the types of the values, as they are here
+        self._buffers = _codec.Buffers()
         self._quick: Quick | None = None  # once instances of the program's classes have been met
         self._pickles: list[bytes] = []  # instead of values, as long as all have been pickled
         self._nbytes = 0
@@ -70,8 +71,11 @@ class Results:
 
     def _keep(self, value: object, nbytes: int) -> None:
         if self._pickles:
-            self.values += _codec.Pickles(self._pickles)
+            made = [
+                *_codec.Pickles(self._pickles)
+            ]  # all of it first, or an interrupt would leave some
             self.kinds.add(_codec.Packed)
+            self.values += made
             self._pickles.clear()
         self.values.append(value)
         self.kinds.add(type(value))
@@ -102,19 +106,19 @@ class Results:
 
     def _pickle(self, result: object) -> bool:
         """Take in one more, pickled by itself; whether it has been sent."""
+        buffers = self._buffers
         data = None if self._quick is None else self._quick.pickled(result)
         if data is None:
-            data = _codec.pickled(result, home=True)
-        if data is not None and self.values:
-            self._keep(_codec.Packed([data]), len(data))
-            return False
-        if data is not None:
+            data = _codec.pickled(result, buffers, home=True)
+        if data is None:
+            data = _codec.pickled_by_value(result, buffers, home=True, what="result")
+            if self._quick is None and _instances.are_met():
+                self._quick = _instances.Quick(buffers, home=True)
+        if not (self.values or buffers.kept):
             self._pickles.append(data)
             self._nbytes += len(data)
             return False
-        packed = _codec.pack(result, copy=False, home=True, what="result")
-        if self._quick is None and _instances.are_met():
-            self._quick = _instances.Quick(home=True)
+        packed = buffers.beside(data, copy=False)
         self._keep(packed, packed.nbytes)
         if len(packed.parts) == 1:
             return False

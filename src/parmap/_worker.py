@@ -17,7 +17,6 @@ import time
 from . import (
     _ambience,
     _area,
-    _byvalue,
     _cell,
     _codec,
     _failure,
@@ -115,7 +114,6 @@ class Worker:
         self._results = Results(self._send)
         self._runner = Runner(cell, self._results)
         self._functions: dict[int, _globals.Loaded] = {}  # by number
-        self._classes: dict[Any, type] = {}  # by number, that the call's items need
         self._own: dict[str, str] = {}
         self._idle_timeout: float | None = None
         self._memory_limit: int | None = None
@@ -263,7 +261,6 @@ class Worker:
         number, forget, self._halts, star, timed, self._chunksize = _codec.unpack([head])
         runner = self._runner
         runner.timed = timed
-        self._classes.clear()
         self._results.forget()
         if forget is not None:
             self._functions.pop(forget, None)
@@ -283,16 +280,12 @@ class Worker:
             self._send(_wire.CALL_FAILED, [_codec.pack_plain(number), _failure.pack(error)])
 
     def _define(self, frame: _wire.Frame) -> None:
-        """Let classes be known by their numbers, at least for this call."""
+        """Let classes be had by their numbers: nothing is loaded before an item needs it."""
         from . import _classes
 
-        for part in _parts(frame):
-            number, data = _codec.unpack([part])
-            _classes.failed.pop(number, None)
-            try:
-                self._classes[number] = _classes.defined(number, data)
-            except _byvalue.RAISED as error:
-                _classes.failed[number] = error  # each item that needs it is to say so
+        call, *definitions = (_codec.unpack([part]) for part in _parts(frame))
+        for number, data in definitions:
+            _classes.offer(call, number, data)
 
     # --- memory -----------------------------------------------------------------------------------
 

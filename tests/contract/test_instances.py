@@ -28,6 +28,11 @@ def run(program):
     return lambda source: program.run(textwrap.dedent(HEAD) + textwrap.dedent(source))
 
 
+def write(program, name, source):
+    """A module beside the program."""
+    (program.folder / f"{name}.py").write_text(textwrap.dedent(source), encoding="utf-8")
+
+
 KINDS = {
     "dataclass": """
         @dataclasses.dataclass
@@ -282,6 +287,201 @@ def test_a_class_that_only_the_worker_has(run):
         def either(item): return make(item.x) if item.x % 2 else item
         items = [Item(x) for x in range(40)]
         assert [one.get() for one in parallel_map(either, items)] == [*range(40)]
+        """)
+
+
+def test_bound_methods(run):
+    run("""
+        class Base:
+            def hello(self): return "base"
+        def decorated(func): return lambda self: func(self) + 1
+        class Item(Base):
+            def __init__(self, x):
+                self.x = x
+                self.held = [super().hello, self.hello, self.__own, self.later, Item.get.__get__(self)][x % 5]
+            def hello(self): return "item"
+            def __own(self): return self.x
+            @decorated
+            def later(self): return self.x
+            def get(self): return self.x
+        items = [Item(x) for x in range(50)]
+        expected = [item.held() for item in items]
+        assert parallel_map(lambda item: item.held(), items) == expected
+        assert [held() for held in parallel_map(lambda item: item.held, items)] == expected
+        """)
+
+
+def test_a_class_that_ends_the_worker_is_the_end_of_its_items_only(run):
+    run("""
+        def end(pid):
+            if os.getpid() != pid: os._exit(3)
+        class Held:
+            def __reduce__(self): return end, (os.getpid(),)
+        class Item:
+            held = Held()
+            def __init__(self, x): self.x = x
+        class Other:
+            def __init__(self, x): self.x = x
+        items = [(Item if number == 30 else Other)(number) for number in range(60)]
+        got = parallel_map(lambda item: getattr(item, "x", item), [0, *items, 1], on_error="return", max_workers=2)
+        assert isinstance(got[31], parmap.WorkerDied) and got[31].index == 31, got[31]
+        assert got[:31] + got[32:] == [0, *range(30), *range(31, 60), 1]
+        """)
+
+
+def test_a_class_that_cannot_be_loaded_at_first(run):
+    run("""
+        def load(pid):
+            if os.getpid() != pid and not os.path.exists("tried"):
+                open("tried", "w").close()
+                raise OSError("first time only")
+            return 7
+        class Held:
+            def __reduce__(self): return load, (os.getpid(),)
+        class Item:
+            held = Held()
+            def __init__(self, x): self.x = x
+        items = [Item(x) for x in range(20)]
+        got = parallel_map(lambda item: item.x, items, on_error="return", max_workers=1)
+        assert isinstance(got[0], parmap.SerializationError), got
+        assert got[1:] == [*range(1, 20)]
+        os.unlink("tried")
+        got = parallel_map(lambda item: item.x, [Item(x) for x in range(20)], max_workers=1,
+                           retries=1, retry_on=(parmap.SerializationError,), executor=Pool(1))
+        assert got == [*range(20)]
+        """)
+
+
+def test_threads_that_bring_ever_new_classes(run):
+    run("""
+        import threading
+        sys.setswitchinterval(1e-5)
+        def classes(count):
+            made = []
+            for _ in range(count):
+                class Item:
+                    def __init__(self, x): self.x = x
+                made.append(Item)
+            return made
+        kept, failures = classes(20), []
+        parallel_map(lambda item: item.x, [cls(1) for cls in kept])
+        def work():
+            for _ in range(8):
+                mine = classes(20)
+                kept.extend(mine)
+                try: assert parallel_map(lambda item: item.x, [cls(1) for cls in mine], max_workers=1) == [1] * 20
+                except BaseException as failure: failures.append(failure)
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        assert not failures, failures
+        """)
+
+
+def test_ever_new_classes_are_let_go_of(run):
+    run("""
+        import gc
+        def make(x):
+            class Item:
+                def __init__(self): self.x = x
+            return Item()
+        def count(item):
+            gc.collect()
+            return sum(cls.__name__ == "Item" for cls in object.__subclasses__())
+        with Pool(1) as pool:
+            found = list(parallel_imap(count, (make(x) for x in range(300)), executor=pool))
+            for _ in range(100): found += parallel_map(count, [make(1), make(2)], executor=pool)
+        assert max(found) < 200, max(found)  # 64 of the call, and 64 that are kept anyway
+        assert count(None) < 70, count(None)
+        """)
+
+
+def test_each_item_is_pickled_once_by_plain_pickle(run, program):
+    write(
+        program,
+        "once",
+        """
+        class Once:
+            def __init__(self, x): self.x = x
+            def __getstate__(self):
+                state, self.x = {"x": self.x}, None
+                return state
+        """,
+    )
+    run("""
+        from once import Once
+        class Item: x = "item"
+        items = [*map(Once, range(20)), Item(), Item(), Once(20)]
+        assert parallel_map(lambda item: item.x, items) == [*range(20), "item", "item", 20]
+        """)
+
+
+def test_what_is_told_of_by_name_is_not_copied(run):
+    run("""
+        class Tee(list):
+            def write(self, text): self.append(text)
+            def flush(self): pass
+        class Item:
+            def __init__(self, x): self.x = x
+        real, sys.stdout = sys.stdout, Tee()
+        items = [Item(Tee()), Item(sys.stdout), Item(Tee()), Item(sys.stdout), sys.stdout]
+        def is_it(item): return getattr(item, "x", item) is sys.stdout
+        found = parallel_map(is_it, items * 3)
+        sys.stdout = real
+        assert found == [False, True, False, True, True] * 3, found
+        """)
+
+
+def test_a_module_that_goes_by_value(run, program):
+    write(
+        program,
+        "valued",
+        """
+        class Valued: pass
+        def is_it(x): return isinstance(x, Valued)
+        """,
+    )
+    run("""
+        import cloudpickle, valued
+        cloudpickle.register_pickle_by_value(valued)
+        class Item:
+            def __init__(self, x): self.x = x
+        items = [Item(valued.Valued()), *(valued.Valued() for _ in range(9)), Item(1), Item(2)]
+        assert parallel_map(valued.is_it, items) == [*map(valued.is_it, items)]
+        """)
+
+
+def test_an_interrupt_leaves_nothing_behind(run):
+    run("""
+        from parmap import _codec, _instances
+        class Item:
+            def __init__(self, x): self.x = x
+        class Late(BaseException): pass
+        met = {}
+        buffers = _codec.Buffers()
+        _codec.pickled_by_value(Item(0), buffers, home=False, what="item", met=met)
+        quick = _instances.Quick(buffers)
+        quick.learn(met)
+        def interrupted(at):
+            def trace(frame, event, argument):
+                nonlocal at
+                if frame.f_globals is not vars(_instances): return None
+                at -= event == "line"
+                if event == "line" and at == 0:
+                    sys.settrace(None)
+                    raise Late
+                return trace
+            sys.settrace(trace)
+            try: quick.pickled(Item([1] * 50))
+            except Late: return True
+            finally: sys.settrace(None)
+        wanted = quick.pickled(Item(2))
+        assert wanted
+        at = 1
+        while interrupted(at):
+            assert quick.pickled(Item(2)) == wanted, at
+            at += 1
+        assert at > 5
         """)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import os
+import pickle
 import random
 from functools import partial
 
@@ -14,11 +15,15 @@ from hypothesis import strategies as st
 
 import parmap
 from parmap import _cell, _memory, _results, _runner
-from parmap._codec import Pickles, bundle, load, pack_each, unbundle, unpack
+from parmap._codec import Buffers, Packed, Pickles, bundle, load, pickled_each, unbundle, unpack
 from parmap._intake import Intake
 from parmap._memory import BESIDE
 
 from ..contract.common import same
+
+
+def pack_each(values):
+    return Pickles(pickled_each(values, Buffers(), copy=False))
 
 
 def views(parts):
@@ -45,7 +50,6 @@ PLAIN = st.one_of(
 @given(st.lists(OTHERS, min_size=1))
 def test_they_are_what_was_packed(values):
     pickles = pack_each(values)
-    assert type(pickles) is Pickles
     assert same([unpack(views(one.parts)) for one in pickles], values)
     parcels, parts = bundle(pickles)
     again, broken = load(parcels, views(parts))
@@ -78,29 +82,47 @@ CAREFUL = {
     "cannot be pickled": Refuses,
     "a lambda": lambda: lambda x: x,
     "of the program": of_main,
-    "mentions it": lambda: {"__main__"},
-    "large": lambda: [bytearray_in(BESIDE)],
     "random": lambda: [random.choice],
     "a partial of random": lambda: partial(random.choice, "abc"),
 }
 
 
-def bytearray_in(size):
-    class Buffer:
-        def __reduce_ex__(self, protocol):
-            import pickle
+class Buffer:
+    def __init__(self, size):
+        self.size = size
 
-            return bytearray, (pickle.PickleBuffer(bytearray(size)),)
+    def __reduce_ex__(self, protocol):
+        return bytearray, (pickle.PickleBuffer(bytearray(self.size)),)
 
-    return Buffer()
+
+class Once:
+    """Can be pickled only once."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def __getstate__(self):
+        state, self.data = {"data": self.data}, None
+        return state
 
 
 @pytest.mark.parametrize("name", CAREFUL)
 @pytest.mark.parametrize("place", [0, 3, 9])
 def test_one_that_needs_more_care(name, place):
-    values = [{number} for number in range(10)]
+    values = [Once(number) for number in range(10)]
     values[place] = CAREFUL[name]()
-    assert pack_each(values) is None
+    made = pickled_each(values, Buffers(), copy=False)
+    assert made.pop(place) is None
+    assert [pickle.loads(one).data for one in made] == [at for at in range(10) if at != place]
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_one_with_a_large_buffer(copy):
+    values = [Once(0), Buffer(BESIDE), {"__main__"}, Once(2), [Buffer(BESIDE), "__main__"]]
+    made = pickled_each(values, Buffers(), copy=copy)
+    assert [*map(type, made)] == [bytes, Packed, bytes, bytes, Packed]
+    assert unpack(views(made[1].parts)) == bytearray(BESIDE)
+    assert pickle.loads(made[3]).data == 2
 
 
 def test_the_caller_keeps_them_as_they_were():
