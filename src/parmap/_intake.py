@@ -40,7 +40,7 @@ _NOTHING = Packed([b"."])
 #: Items of a list that are looked at and packed at once: what a cache holds of the objects.
 _PIECE = 4096
 
-#: Bytes of strings an item that need no closer look.
+#: Bytes of strings an item, and bits of a number, that need no closer look.
 _LIGHT = 1 << 10
 
 #: Numbers in a list or range that are read at once: fewer turns for small chunks.
@@ -114,6 +114,7 @@ class Intake:
                     run = self._taken_in(run, self._read)
             else:
                 count = self._read_singly(self._source, count, run)
+                self.nbytes += _of_large_numbers(run)
                 run = _bared(run)
             # A container is known to have ended without another look, but for `strict`, which takes one.
             known = self._bulk and not self._strict and self._read + len(run) == self.total
@@ -168,6 +169,8 @@ class Intake:
             self.nbytes += sum(map(len, run))
         kind, *others = kinds
         numbers = as_numbers(run, kind) if kind in FORMATS and not others else None
+        if numbers is None:
+            self.nbytes += _of_large_numbers(run)
         return run if numbers is None else numbers
 
     def _packed_each(self, run: list[Any], first: int) -> Any:
@@ -301,6 +304,13 @@ class Intake:
             if self._left[at] == 0:
                 del self._firsts[at], self._runs[at], self._left[at]
             first = end
+
+
+def _of_large_numbers(run: Sequence[Any]) -> int:
+    """Bytes of whole numbers, where the last of a run is large."""
+    if not (run and type(run[-1]) is int and run[-1].bit_length() > _LIGHT):
+        return 0
+    return sum(item.bit_length() >> 3 for item in run if type(item) is int)
 
 
 def _bared(run: list[Any]) -> Any:

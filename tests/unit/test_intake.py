@@ -56,6 +56,17 @@ def test_large_items_of_an_iterator_are_read_few_at_a_time(kind):
     assert intake.nbytes >= count * (HEAVY // 2)
 
 
+@pytest.mark.parametrize("make", [iter, list, tuple])
+def test_large_numbers_are_weighed(make):
+    numbers = [(1 << 8 * (1 << 20)) + number for number in range(5)]
+    intake = Intake([make(numbers)], star=False, strict=False, packing=True)
+    intake.read(5)
+    assert intake.nbytes >= 5 << 20
+    intake = Intake([make([*range(1000)])], star=False, strict=False, packing=True)
+    intake.read(1000)
+    assert intake.nbytes == 0
+
+
 #: How arguments come: as several inputs of which one is a generator, or all are lists; or as tuples.
 TOGETHER = {
     "a generator": lambda texts: ([iter(texts), range(len(texts))], False),
