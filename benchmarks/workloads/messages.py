@@ -9,7 +9,8 @@ from .tools import affordable, check, median, seconds, settings, square, timed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
     from benchmarks.peers import Peer
 
@@ -80,23 +81,14 @@ def priced(record: dict[str, float]) -> dict[str, float]:
     return {"id": record["id"], "total": record["price"] * record["count"]}
 
 
+def record(number: int) -> dict[str, float]:
+    """One of them."""
+    return {"id": number, "price": number / 4, "count": 3}
+
+
 def records(peer: type[Peer], *, quick: bool) -> Numbers:
     """200,000 small dictionaries in, and as many out: items a second."""
-    speeds = {}
-    few = 2_000 if quick else 20_000
-    many = 20_000 if peer.slow_to_open else 200_000
-    with peer() as library:
-        library.map(priced, [{"id": 1, "price": 2.5, "count": 3}] * 2)
-        for setting, size in settings(peer, *((2_000,) if quick else (500, 5_000))).items():
-            items = [
-                {"id": at, "price": at / 4, "count": 3}
-                for at in range(affordable(peer, size, many, few))
-            ]
-            took, results = timed(library.map, priced, items, size)
-            check(results[-1], priced(items[-1]))
-            check(len(results), len(items))
-            speeds[setting] = len(items) / took
-    return {"speed": speeds}
+    return _there_and_back(peer, priced, record, 200_000, quick=quick)
 
 
 @dataclass
@@ -120,15 +112,26 @@ def delayed(given: Order) -> Order:
 
 def objects(peer: type[Peer], *, quick: bool) -> Numbers:
     """50,000 objects, each with a date and a list in it, in, and as many out: items a second."""
+    return _there_and_back(peer, delayed, order, 50_000, quick=quick)
+
+
+def _there_and_back(
+    peer: type[Peer],
+    func: Callable[[Any], Any],
+    make: Callable[[int], Any],
+    many: int,
+    *,
+    quick: bool,
+) -> Numbers:
     speeds = {}
     few = 2_000 if quick else 20_000
-    many = 20_000 if peer.slow_to_open else 50_000
+    many = 20_000 if peer.slow_to_open else many
     with peer() as library:
-        library.map(delayed, [order(1), order(2)])
+        library.map(func, [make(1), make(2)])
         for setting, size in settings(peer, *((2_000,) if quick else (500, 5_000))).items():
-            items = [order(at) for at in range(affordable(peer, size, many, few))]
-            took, results = timed(library.map, delayed, items, size)
-            check(results[-1], delayed(items[-1]))
+            items = [make(at) for at in range(affordable(peer, size, many, few))]
+            took, results = timed(library.map, func, items, size)
+            check(results[-1], func(items[-1]))
             check(len(results), len(items))
             speeds[setting] = len(items) / took
     return {"speed": speeds}

@@ -36,7 +36,7 @@ def is_number(kind: type) -> bool:
     """Whether this is a type of NumPy's numbers, which nobody can tell from equal ones."""
     found = _known.get(kind)
     if found is None:
-        if _module_of(kind) != "numpy":
+        if not concerns(kind):
             return False
         numpy: Any = sys.modules.get("numpy")
         found = _known[kind] = (
@@ -49,7 +49,7 @@ def is_number(kind: type) -> bool:
 
 def of_array(kind: type) -> bool:
     """Whether this is the type of arrays itself, and nobody has another way to pickle them."""
-    if _module_of(kind) != "numpy" or kind.__name__ != "ndarray":
+    if not concerns(kind) or kind.__name__ != "ndarray":
         return False
     return kind not in copyreg.dispatch_table
 

@@ -16,6 +16,7 @@ from types import CodeType, FunctionType, GenericAlias, ModuleType, UnionType
 import cloudpickle
 
 from . import _byvalue, _classes, _globals, _kept, _named
+from ._globals import PROGRAM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,6 +57,17 @@ def number_of_another(cls: type) -> Any:
     return None if number in _numbered_here else number
 
 
+def special() -> frozenset[type]:
+    """The types that cloudpickle has its own ways with."""
+    return frozenset(getattr(cloudpickle.Pickler, "_dispatch_table", ()))
+
+
+def goes_by_value() -> bool:
+    """Whether the program has asked for modules of its own to go by value."""
+    untyped: Any = cloudpickle
+    return not untyped.list_registry_pickle_by_value() <= PROGRAM
+
+
 _CACHED = type(functools.lru_cache(lambda: None))
 
 
@@ -89,7 +101,7 @@ class _Pickler(cloudpickle.Pickler):
         if func.__code__ is _DISPATCHER_CODE:
             registry = dict(func.registry)  # type: ignore[attr-defined]
             return _dispatcher, (registry.pop(object), registry)
-        if func.__module__ in _globals.PROGRAM or _is_annotated_in_vain(func):
+        if func.__module__ in PROGRAM or _is_annotated_in_vain(func):
             return _byvalue.reduce_function(func, names(func.__code__), self.globals)
         return super().reducer_override(func)
 

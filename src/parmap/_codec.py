@@ -267,10 +267,9 @@ def pickled_by_value(
         SerializationError: There is none.
     """
     keep = Buffers() if buffers is None else buffers
-    callback = None if buffers is None else buffers
     keep.kept = []
     try:
-        data = _byvalue.dumps(obj, callback, keep.kept, home=home)
+        data = _byvalue.dumps(obj, buffers, keep.kept, home=home)
     except _byvalue.NotSimple:
         pass
     else:
@@ -280,7 +279,7 @@ def pickled_by_value(
 
     keep.kept = []
     try:
-        return _cloud.dumps(obj, callback, keep.kept, home=home, met=met)
+        return _cloud.dumps(obj, buffers, keep.kept, home=home, met=met)
     except _byvalue.RAISED as error:
         from . import _culprit
 

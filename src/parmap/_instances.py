@@ -28,21 +28,23 @@ _MOST = 64
 
 
 def are_met() -> bool:
-    """Whether there has been anything yet for the accurate way, and no thread is just importing that."""
-    return hasattr(sys.modules.get("parmap._cloud"), "number_of_another")
+    """Whether there has been anything yet for the accurate way."""
+    return "parmap._cloud" in sys.modules
 
 
 class _Pickler(Pickler):
     """Raises `NotSimple` where a class is not known, or something is to travel in a way of its own."""
 
     def __init__(self, file: BytesIO, buffers: _codec.Buffers, *, home: bool) -> None:
+        from . import _classes, _cloud  # there by now: see `are_met`
+
         super().__init__(file, 5, buffer_callback=buffers)
+        self._classes, self._cloud = _classes, _cloud
         self.known: dict[type, Any] = {}  # how classes are told
         self._apart = {} if home else _byvalue.singletons()
         self._home = home
         # Types that cloudpickle has its own ways with, and methods, which are told by a name alone here.
-        pickler: Any = sys.modules["cloudpickle"].Pickler
-        self._special = {MethodType, *getattr(pickler, "_dispatch_table", ())}
+        self._special = {MethodType, *_cloud.special()}
 
     def reducer_override(self, obj: Any) -> Any:
         kind: Any = type(obj)
@@ -51,7 +53,7 @@ class _Pickler(Pickler):
         if id(obj) in self._apart or obj is sys.stdout or obj is sys.stderr:
             raise _byvalue.NotSimple
         if kind.__module__ in PROGRAM:
-            return sys.modules["parmap._classes"].reduce_member(obj) or NotImplemented
+            return self._classes.reduce_member(obj) or NotImplemented
         if kind in self._special or kind.__module__.startswith("multiprocessing"):
             raise _byvalue.NotSimple
         if kind is FunctionType and not _byvalue.importable(obj):
@@ -59,7 +61,7 @@ class _Pickler(Pickler):
         return NotImplemented
 
     def _reduce_class(self, cls: Any) -> Any:
-        number = sys.modules["parmap._cloud"].number_of_another(cls) if self._home else None
+        number = self._cloud.number_of_another(cls) if self._home else None
         if number is not None:
             self.learn(cls, number)
             return self.known[cls]
@@ -70,7 +72,7 @@ class _Pickler(Pickler):
     def learn(self, cls: type, number: Any) -> None:
         """Tell a class by its number from now on."""
         _kept.make_room(self.known, _MOST)
-        self.known[cls] = sys.modules["parmap._classes"].class_of, (number,)
+        self.known[cls] = self._classes.class_of, (number,)
 
 
 class Quick:
@@ -85,7 +87,11 @@ class Quick:
         self._held: set[int] = set()  # the ids of what these hold, and will hold there
 
     def pickled(self, obj: object) -> bytes | None:
-        """The pickle of one value, if it is as simple as that; else None."""
+        """The pickle of one value; None: it has to go by value."""
+        data = self._pickled(obj)
+        return _codec.pickled(obj, self._buffers, home=self._home) if data is None else data
+
+    def _pickled(self, obj: object) -> bytes | None:
         pickler = self._pickler
         try:
             self._buffers.kept = []
@@ -110,17 +116,15 @@ class Quick:
         buffers = self._buffers
         made: list[Any] = []
         for value in values:
-            buffers.kept = []
             data = self.pickled(value)
-            if data is None:
-                data = _codec.pickled(value, buffers, home=False)
             made.append(buffers.beside(data, copy=copy) if data and buffers.kept else data)
         return made
 
     def learn(self, met: Mapping[type, Definition]) -> None:
         """Take in how classes travel that an item has been pickled with, unless there are too many."""
-        by_value = sys.modules["cloudpickle"].list_registry_pickle_by_value()
-        if not by_value <= PROGRAM:
+        from . import _cloud
+
+        if _cloud.goes_by_value():
             return  # what belongs to such a module goes one way or the other
         for cls, definition in met.items():
             is_new = cls not in self._pickler.known and len(self.definitions) < _MOST

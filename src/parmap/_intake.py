@@ -61,6 +61,7 @@ class Intake:
         strict: bool,
         packing: bool,
         lazy: bool = False,
+        defining: bool = False,
     ) -> None:
         self._iterables = iterables
         self._several = len(iterables) > 1
@@ -84,9 +85,9 @@ class Intake:
         self._firsts: list[int] = []  # of the runs below
         self._runs: list[Sequence[Any]] = []  # what has been read and is not done with
         self._left: list[int] = []  # how much of each run is not
-        # For instances of the program's classes, if workers can be told of these, once there is one.
         self._buffers = Buffers()
-        self.may_be_quick = False
+        self._defining = defining  # workers can be told of the program's classes
+        #: For their instances, once there is one.
         self.quick: Quick | None = None
         self.kinds: set[type] = set()  # the types of what was read, as it is kept
         self.nbytes = 0  # of what was read last, as far as it is known
@@ -240,9 +241,8 @@ class Intake:
             self._weigh([item], plain[1])
             return plain[0]
         self.kinds.add(Packed)
-        data = None if self.quick is None else self.quick.pickled(item)
-        if data is None:
-            data = pickled(item, self._buffers, home=False)
+        quick = self.quick
+        data = quick.pickled(item) if quick else pickled(item, self._buffers, home=False)
         return self._packed_from(data, item, index, copy=copy)
 
     def _packed_from(
@@ -262,7 +262,7 @@ class Intake:
         met: dict[type, Definition] = {}
         buffers = self._buffers
         data = pickled_by_value(item, buffers, home=False, what="item", met=met)
-        if met and self.may_be_quick:
+        if met and self._defining:
             self.quick = self.quick or _instances.Quick(buffers)
             self.quick.learn(met)
         return data

@@ -98,32 +98,28 @@ class Results:
             kept = None if array is None else (array, array.nbytes)
         if kept is not None:
             self._keep(*kept)
-        elif self._pickle(result):
-            return None  # large buffers are not copied: nothing may run before they are sent
+        else:
+            self._pickle(result)
         if self._nbytes >= ENOUGH:
             self.report()
         return None
 
-    def _pickle(self, result: object) -> bool:
-        """Take in one more, pickled by itself; whether it has been sent."""
-        buffers = self._buffers
-        data = None if self._quick is None else self._quick.pickled(result)
-        if data is None:
-            data = _codec.pickled(result, buffers, home=True)
+    def _pickle(self, result: object) -> None:
+        """Take in one more, pickled by itself."""
+        buffers, quick = self._buffers, self._quick
+        data = quick.pickled(result) if quick else _codec.pickled(result, buffers, home=True)
         if data is None:
             data = _codec.pickled_by_value(result, buffers, home=True, what="result")
-            if self._quick is None and _instances.are_met():
+            if quick is None and _instances.are_met():
                 self._quick = _instances.Quick(buffers, home=True)
         if not (self.values or buffers.kept):
             self._pickles.append(data)
             self._nbytes += len(data)
-            return False
+            return
         packed = buffers.beside(data, copy=False)
         self._keep(packed, packed.nbytes)
-        if len(packed.parts) == 1:
-            return False
-        self.report()
-        return True
+        if len(packed.parts) > 1:
+            self.report()  # large buffers are not copied: nothing may run before they are sent
 
     @property
     def has_others(self) -> bool:

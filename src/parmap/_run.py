@@ -39,7 +39,12 @@ def make_drive(call: Call) -> Drive:
     packing = executor not in ("thread", "serial") and not is_threads(executor)
     lazy = call.delivery != "whole"
     intake = Intake(
-        call.iterables, star=call.star, strict=options.strict, packing=packing, lazy=lazy
+        call.iterables,
+        star=call.star,
+        strict=options.strict,
+        packing=packing,
+        lazy=lazy,
+        defining=stock is not None,
     )
     halts = options.on_error == "raise" and options.retries == 0
     common: dict[str, Any] = {"name": call.name, "retry_on": options.retry_on}
@@ -73,7 +78,6 @@ def make_drive(call: Call) -> Drive:
         most = stock.limit or options.max_workers or available_cpus()
         rules = _rules(call, min(options.max_workers or most, most))
         rules.known = _costs.get(task.key)
-        intake.may_be_quick = True
         drive = MapDrive(stock, task, rules, intake, **common)
     else:
         from . import _executors
