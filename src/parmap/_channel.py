@@ -261,6 +261,33 @@ class Channel:
             freed = freed or frame.kind == FREED
         return self._without_freed(frames) if freed else frames
 
+    def peek(self) -> tuple[Frame, int] | None:
+        """A small frame that can be received now, and stays to be, and its bytes.
+
+        None: there is none, or more than it, or that is not sure; whoever receives will find out.
+        """
+        decoder = Decoder()
+        if self._decoder.midway:
+            return None
+        try:
+            count = self.sock.recv_into(decoder.space(), 0, _socket.MSG_PEEK)
+            frames = decoder.put(count)
+        except (OSError, WireError):
+            return None
+        whole = len(frames) == 1 and not decoder.midway and not frames[0].beside
+        return (frames[0], count) if whole else None
+
+    def skip(self, count: int) -> None:
+        """Receive what has been looked at.
+
+        Raises:
+            WireError: It is not there.
+        """
+        if len(self.sock.recv(count)) != count:
+            msg = "what was there has gone"
+            raise WireError(msg)
+        self.received += count
+
     def _receive_with_fds(self, space: memoryview) -> int:
         arrived = self._arrived
         arrived.clear()

@@ -18,7 +18,13 @@ from threading import Condition
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
+
+    class Taker(Protocol):
+        """What `result` can wait with before it waits for others; see `_direct`."""
+
+        def take(self, timeout: float | None) -> float | None: ...
+        def hand_over(self) -> None: ...
 
     Standard = StandardFuture[Any]
 else:
@@ -36,6 +42,8 @@ _PATIENCE = 0.05
 class Future(Standard):
     """A future; `new` makes one."""
 
+    _taker: Taker | None = None
+
     def __init__(self) -> None:
         self._state = _PENDING
         self._result = None
@@ -47,7 +55,9 @@ class Future(Standard):
             if ended is not None:  # perhaps just now, so that it has yet to be written down
                 self._result, self._exception = ended
                 self._state = _FINISHED
-            return self.__dict__.setdefault(name, Condition())
+            condition = self.__dict__.setdefault(name, Condition())
+            self._hand_over()  # after, since who takes answers in looks for it
+            return condition
         if name in ("_waiters", "_done_callbacks"):
             return self.__dict__.setdefault(name, [])
         return super().__getattribute__(name)  # which says that there is none
@@ -55,6 +65,11 @@ class Future(Standard):
     def __reduce__(self) -> Any:
         msg = f"cannot pickle {type(self).__name__!r} object"  # a standard one has a lock, which refuses
         raise TypeError(msg)
+
+    def _hand_over(self) -> None:
+        taker = self._taker
+        if taker is not None:
+            taker.hand_over()
 
     def _is(self, fate: str) -> bool:
         return bool(self.__dict__.setdefault("_fate", fate) == fate)
@@ -66,13 +81,18 @@ class Future(Standard):
         return self._state in _CANCELLED
 
     def running(self) -> bool:
+        self._hand_over()
         has_begun = self._state == _PENDING and self.__dict__.get("_fate") == _RUNNING
         return has_begun or self._state == _RUNNING
 
     def done(self) -> bool:
+        self._hand_over()
         return self._state == _FINISHED or self._state in _CANCELLED
 
     def result(self, timeout: float | None = None) -> Any:
+        taker = self._taker
+        if taker is not None and self._state != _FINISHED:
+            timeout = taker.take(timeout)
         if self._state == _FINISHED and self._exception is None:
             return self._result
         try:
@@ -112,6 +132,11 @@ def _is_as_known() -> bool:
 
 #: Makes a future.
 new: Callable[[], Standard] = Future if _is_as_known() else StandardFuture
+
+
+def attach(future: Standard, taker: Taker | None) -> None:
+    """Let `result` of a future of ours ask this one first; None: nobody any more."""
+    future.__dict__["_taker"] = taker
 
 
 def is_watched(future: Standard) -> bool:

@@ -328,6 +328,43 @@ class Link:
         frames = self.channel.receive()
         return understand(self._news_of, frames)
 
+    def foretell(self) -> tuple[int, Any, int] | None:
+        """What comes of the one item that it owes, as the kind and payload of news, if that is all it says.
+
+        And its bytes: it stays to be heard, by whoever it belongs to by then, or to be struck off.
+
+        Raises:
+            WireError: It makes no sense.
+        """
+        peeked = self.channel.peek()
+        if peeked is None or peeked[0].kind not in (_wire.RESULTS, _wire.FAILED):
+            return None
+        frame, size = peeked
+        parts: Any = frame.parts
+        ordinal, *said = understand(_codec.unpack, parts[:1])
+        if [(start, count) for start, _, count in self._owed] != [(ordinal, 1)]:
+            return None
+        if frame.kind == _wire.FAILED:
+            return frame.kind, parts[1], size
+        count, _, parcels = said
+        if count != 1 or parcels[0][0] == _codec.PLACED:
+            return None
+        return frame.kind, (parcels, parts[1:]), size
+
+    def strike_off(self, size: int) -> None:
+        """Let what was foretold have been heard.
+
+        Raises:
+            WireError: It is not there.
+        """
+        self.channel.skip(size)
+        self._owed = []
+        self._unheard -= 1
+
+    def rename(self, index: int) -> None:
+        """Let the one item that it owes be another of the call's."""
+        self._owed = [(ordinal, index, count) for ordinal, _, count in self._owed]
+
     def _news_of(self, frames: list[_wire.Frame]) -> list[News]:
         news: list[News] = []
         for frame in frames:

@@ -187,20 +187,38 @@ class Stock:
         self._retire(_modules.generation())
         if self._ending:
             self.reap(wait=False)
-        while True:
-            with self._lock:
-                if self.closed:
-                    msg = "cannot schedule new work: this Pool has been shut down"
-                    raise RuntimeError(msg)
-                if not self._idle:
-                    return None
-                link = min(self._idle, key=_number)
-                self._leased[link] = tenant
-                self._idle.pop(link, None)
+        while (link := self._pick(tenant)) is not None:
             if _is_live(link):
                 return link
             link.bury()
             self.discard(link)
+        return None
+
+    def lease_at_once(self, tenant: Tenant) -> Link | None:
+        """The same, if nothing is to be put in order before, which may take a while.
+
+        Raises:
+            RuntimeError: These workers have been shut down.
+        """
+        if self._ending or _modules.generation() != self.generation:
+            return None
+        link = self._pick(tenant)
+        if link is None or (link.ready and _is_live(link)):
+            return link
+        self.give_back(link)
+        return None
+
+    def _pick(self, tenant: Tenant) -> Link | None:
+        with self._lock:
+            if self.closed:
+                msg = "cannot schedule new work: this Pool has been shut down"
+                raise RuntimeError(msg)
+            if not self._idle:
+                return None
+            link = min(self._idle, key=_number)
+            self._leased[link] = tenant
+            self._idle.pop(link, None)
+        return link
 
     def _retire(self, generation: int) -> None:
         """End the idle workers that may hold older copies of the caller's modules; see `_modules`.
@@ -260,6 +278,12 @@ class Stock:
         link.end()
         if self._waiting or self.closed:
             self.reap(wait=True)
+
+    def hand_on(self, link: Link, tenant: Tenant) -> None:
+        """Let a leased worker be this tenant's."""
+        with self._lock:
+            if link in self._leased:
+                self._leased[link] = tenant
 
     def _end_orphans(self) -> None:
         with self._lock:

@@ -14,6 +14,7 @@ import threading
 import time
 
 from . import _codec, _errands, _future, _launch, _nesting
+from ._direct import Direct
 from ._errors import ParmapError
 from ._intake import Intake
 from ._link import Task
@@ -44,6 +45,16 @@ _LULL = 0.002
 _MOMENT = 0.0002
 
 
+#: Seconds between two looks of the sleeping thread at a task that its submitter has sent, and after how many
+#: without any it sleeps until it is woken. One that nobody has taken in until the second look is adopted.
+_LOOK = 0.002
+_LOOKS = 25
+
+#: Seconds for which the thread waits until who has such a task in hand is through with it. It takes
+#: microseconds, unless the system runs others or a signal handler does more meanwhile.
+_PATIENCE = 1.0
+
+
 class Submitted:
     """A task: its future, what is to be run, and its caller's surroundings."""
 
@@ -70,6 +81,15 @@ class Submitted:
         """Whether anybody waits for its answer already."""
         return _future.is_watched(self.future)
 
+    @property
+    def answered(self) -> bool:
+        """Whether its future is settled."""
+        return self.future.done()
+
+    def attach(self, taker: Direct | None) -> None:
+        """Let who waits for its result ask this one first."""
+        _future.attach(self.future, taker)
+
     def succeed(self, result: Any) -> None:
         """Answer the result."""
         _future.tell(self.future, self.future.set_result, result)
@@ -88,7 +108,13 @@ class Submissions:
         self._pid = os.getpid()
         self._lock = careful(threading.Lock())
         self._waiting: list[Submitted] = []
-        self.count = 0  # of all tasks so far
+        self.count = 0  # of all tasks for the thread so far
+        # The drive of the thread, while that has nothing to do and may be passed by; the task that has been
+        # sent past it, and how many have been; whether the thread looks after them now and then.
+        self._asleep: _SubmitDrive | None = None
+        self.direct: Direct | None = None
+        self._watches = False
+        self.directs = 0
         # The latest thread and its wake, as long as it takes tasks. Ctrl-C may hit this thread while it
         # starts another, or waits for its end, after which `is_alive` is no longer to be trusted.
         self._wake: Wake | None = None
@@ -108,6 +134,20 @@ class Submissions:
             RuntimeError: It is too late, or there are no more threads to be had.
         """
         self._own()
+        drive = self._asleep
+        if drive is None or self.direct is not None or task.packed.nbytes > LIGHT:
+            self._put(task)
+            return
+        direct = Direct(self, self._stock, drive.thread, task)
+        try:
+            if not (self._engage(direct, drive) and direct.send(drive.task)):
+                self._put(task, direct)
+        except BaseException:
+            direct.spoil()
+            raise
+
+    def _put(self, task: Submitted, direct: Direct | None = None) -> None:
+        """Leave a task to the thread, which nobody was found for to be sent to directly."""
         with self._lock:
             if self.closed:
                 msg = "cannot schedule new futures after shutdown"
@@ -119,6 +159,57 @@ class Submissions:
                 self._wake.set()  # before: who is interrupted in between must not leave it asleep
             self._waiting.append(task)
             self.count += 1
+            self._asleep = None
+            if direct is not None:
+                self.let_go_of(direct)
+
+    def _engage(self, direct: Direct, drive: _SubmitDrive) -> bool:
+        """Let this be the task that is sent past the thread, if that still sleeps."""
+        with self._lock:
+            if self._asleep is not drive or self.direct is not None:
+                return False
+            if not self._watches:
+                self._watches = True
+                self.call_thread()
+            self.directs += 1
+            self.direct = direct
+            return True
+
+    def let_go_of(self, direct: Direct) -> None:
+        """Forget a task that has been sent past the thread."""
+        if self.direct is direct:
+            self.direct = None
+
+    def call_thread(self) -> None:
+        """Wake the thread, so that it looks around."""
+        wake = self._wake
+        if wake is not None:
+            wake.set()
+
+    def sleep(self, drive: _SubmitDrive, *, soundly: bool) -> bool:
+        """Whether the thread may be passed by while it waits, and has to look after that now and then.
+
+        `soundly`: not any more, if there is nothing to look after.
+        """
+        with self._lock:
+            if not (self._waiting or self.closed):
+                self._asleep = drive
+            if soundly and self.direct is None:
+                self._watches = False
+            return self._watches
+
+    def rise(self) -> None:
+        """Let the thread no longer be passed by."""
+        with self._lock:
+            self._asleep = None
+
+    @property
+    def must_see_to_direct(self) -> bool:
+        """Whether a task that was sent past the thread has to come first, if anything is to be done."""
+        direct = self.direct
+        if direct is None or direct.stuck:
+            return False
+        return bool(self._waiting or self.closed or direct.wanted or direct.broken)
 
     @property
     def waits(self) -> bool:
@@ -129,7 +220,8 @@ class Submissions:
         """In a forked child: the thread is the parent's, and whoever held the lock is not here."""
         if self._pid != os.getpid():
             self._lock, self._waiting, self._pid = careful(threading.Lock()), [], os.getpid()
-            self._wake = self._thread = self._busy = None
+            self._wake = self._thread = self._busy = self._asleep = self.direct = None
+            self._watches = False
 
     def _start(self) -> None:
         wake = Wake()
@@ -154,6 +246,7 @@ class Submissions:
         self._own()
         with self._lock:
             self.closed = True
+            self._asleep = None
             self.cancelling |= cancel
             if self._wake is not None:
                 self._wake.set()
@@ -204,9 +297,13 @@ class Submissions:
         del _nesting.of_thread[threading.get_ident()]
         with self._lock:
             left, self._waiting = self._waiting, []
-            self._wake = None
+            direct, self.direct = self.direct, None
+            self._wake = self._asleep = None
+            self._watches = False
         wake.close()
         error = error or ParmapError("the pool has ended")
+        if direct is not None:
+            direct.give_up()
         for task in begun.values():
             task.fail(error)
         for task in left:
@@ -222,17 +319,26 @@ class Submissions:
             self._let_go()
 
     def take(self, most: int) -> tuple[list[Submitted], bool]:
-        """Up to so many tasks that nobody has cancelled, and whether there are no more to come."""
+        """Up to so many tasks that nobody has cancelled, and whether there are no more to come.
+
+        Neither as long as the thread has to see to one that was sent past it.
+        """
         if self.cancelling:
             with self._lock:
                 left, self._waiting = self._waiting, []
             for task in left:
                 task.cancel()
+            if self.must_see_to_direct:
+                self.call_thread()
+                return [], False
             return [], True
         taken: list[Submitted] = []
         while True:
             some = most - len(taken)
             with self._lock:
+                if self.must_see_to_direct:
+                    self.call_thread()  # it was woken before there was a reason
+                    return taken, False
                 tasks, self._waiting = self._waiting[:some], self._waiting[some:]
                 ended = self.closed and not self._waiting
             taken += [task for task in tasks if task.begin()]
@@ -262,6 +368,10 @@ class _SubmitDrive(AheadDrive):
         self._begun = begun  # by index: what is not answered
         intake.kinds.add(_codec.Packed)
         self.wake_by(wake)
+        # The task sent past it when it last looked, and how many it has looked for without a new one.
+        self._seen: Direct | None = None
+        self._directs = 0
+        self._looks = 0
 
     def read(self, most: int) -> None:
         """See `Drive`: the answer waits until there is something to read."""
@@ -281,14 +391,65 @@ class _SubmitDrive(AheadDrive):
         if self._submissions.count - self._counted >= _BURST:
             time.sleep(_LULL)
         self._counted = self._submissions.count
+        if self._is_idle and _future.new is _future.Future:
+            self._doze(until)
+        else:
+            super().wait(until)
+
+    @property
+    def _is_idle(self) -> bool:
+        return bool(self._asked and not self._begun and self._may_go_ahead)
+
+    def _doze(self, until: float) -> None:
+        """Wait, while those who submit a task may send it themselves."""
+        submissions = self._submissions
+        if submissions.sleep(self, soundly=self._looks > _LOOKS):
+            until = min(until, time.monotonic() + _LOOK)
         super().wait(until)
+        direct, before = submissions.direct, self._seen
+        if direct is not None and direct is before and self._is_idle:
+            self._look_after(direct)
+        self._seen = direct
+        self._looks = self._looks + 1 if submissions.directs == self._directs else 0
+        self._directs = submissions.directs
+
+    def _await_direct(self) -> None:
+        """See to the task that was sent past the thread before others are begun."""
+        submissions = self._submissions
+        until = time.monotonic() + _PATIENCE
+        while (direct := submissions.direct) is not None and not direct.stuck:
+            if self._look_after(direct):
+                continue
+            if time.monotonic() > until:
+                direct.stuck = True
+                self._stock.suspend(direct)
+            time.sleep(_MOMENT)
+
+    def _look_after(self, direct: Direct) -> bool:
+        """Go on with it, unless somebody else has it in hand."""
+        if direct.broken:
+            direct.mend()
+            self._submissions.let_go_of(direct)
+            return True
+        link = direct.adopted()
+        if link is None:
+            return False
+        self._submissions.rise()
+        self._submissions.let_go_of(direct)
+        self._stock.hand_on(link, self)
+        link.rename(self.plan.read)
+        self._see_through(direct.task, link)
+        return True
 
     def woken(self) -> None:
         """See `ProcessDrive`: a task has come, or a worker."""
         super().woken()
-        if not (self._asked or self._submissions.cancelling):
+        submissions = self._submissions
+        if submissions.must_see_to_direct and self._is_idle:
+            self._await_direct()
+        if not (self._asked or submissions.cancelling):
             return
-        taken, ended = self._submissions.take(self._asked)
+        taken, ended = submissions.take(self._asked)
         if len(taken) != 1 or ended or not self._run_alone(*taken):
             self._answer(taken, ended)
 
@@ -297,15 +458,20 @@ class _SubmitDrive(AheadDrive):
         submissions = self._submissions
         if self._begun or submissions.waits or submissions.killed or not self._may_go_ahead:
             return False
-        first = self.plan.read
-        self._begun[first] = task
         link = self._lease_warm() if task.packed.nbytes <= LIGHT else None
         if link is None:
             return False
-        self._go_ahead(link, first + 1)
         link.begin(self.task, task.ambience)
-        link.send(first, [task.packed], self.intake.kinds)
+        link.send(self.plan.read, [task.packed], self.intake.kinds)
         link.flush()
+        self._see_through(task, link)
+        return True
+
+    def _see_through(self, task: Submitted, link: Link) -> None:
+        """Answer a task that a worker has been sent, or have the plan go on with it."""
+        first = self.plan.read
+        self._begun[first] = task
+        self._go_ahead(link, first + 1)
         heard = self._listen(link)
         results = self._results(heard, first, 1)
         if results is None:
@@ -313,12 +479,11 @@ class _SubmitDrive(AheadDrive):
                 time.sleep(_MOMENT)
             self._answer([task], ended=False)
             self._ask_plan(heard)
-            return True
+            return
         self._ahead, self._sent_to = None, 0
         self._poller.unregister(link.channel.fileno())
         self._stock.give_back(link)
         self._begun.pop(first).succeed(*results)
-        return True
 
     def start_worker(self, worker: int) -> None:
         """See `Drive`."""

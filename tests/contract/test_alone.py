@@ -20,6 +20,14 @@ from .test_reviewed import wait_for
 from .test_small import act, describe
 
 
+@pytest.fixture(autouse=True, params=["by the thread", "by whoever is first"])
+def way(request, monkeypatch):
+    """Without and with those that their submitter sends himself; see `test_direct`."""
+    if request.param == "by the thread":
+        monkeypatch.setattr(Submissions, "_engage", lambda *_: False)
+    return request.param
+
+
 @pytest.fixture
 def alone(monkeypatch):
     """For each task that was tried: whether it was answered before the plan was asked."""
@@ -34,7 +42,7 @@ def alone(monkeypatch):
         return True
 
     def ask(drive, heard):
-        tried[-1] = False
+        tried[-1:] = [False]
         ask_plan(drive, heard)
 
     monkeypatch.setattr(_SubmitDrive, "_run_alone", spy)
@@ -49,7 +57,9 @@ def pool():
         yield pool
 
 
-def test_the_plan_is_not_asked(pool, alone):
+def test_the_plan_is_not_asked(pool, alone, way):
+    if way != "by the thread":
+        pytest.skip("nor is the thread")
     for number in range(100):
         assert pool.submit(abs, -number).result() == number
         if alone and alone[-1]:
@@ -82,13 +92,13 @@ def test_whatever_happens_the_next_task_is_well(pool, capfd):
     assert capfd.readouterr().out == "from the worker\n"
 
 
-def test_a_task_may_wait_for_one_that_is_submitted_later(pool, alone, tmp_path):
+def test_a_task_may_wait_for_one_that_is_submitted_later(pool, alone, way, tmp_path):
     pool.submit(abs, 1).result()
     path = tmp_path / "file"
     first = pool.submit(wait_for, path)
     assert pool.submit(path.touch).result(timeout=60) is None
     assert first.result(timeout=60) == "there"
-    assert False in alone or len(alone) < 3
+    assert way != "by the thread" or False in alone or len(alone) < 3
 
 
 def test_tasks_of_many_threads(pool):

@@ -213,6 +213,131 @@ pool.shutdown()
     )
 
 
+#: A pool whose thread sleeps, so that a task is sent by who submits it, and taken in by who waits for it.
+ASLEEP = """
+pool = parmap.Pool(1)
+submissions = pool._submissions
+
+def settle():
+    assert pool.submit(abs, -1).result(timeout=20) == 1
+    until = time.monotonic() + 20
+    while submissions._asleep is None or submissions.direct is not None:
+        assert time.monotonic() < until
+        time.sleep(0.001)
+"""
+
+
+def test_a_task_whose_submission_was_interrupted_at_any_line() -> None:
+    """Its worker, of which nobody knows what it was sent, does not stay with it."""
+    run(
+        f"""{HARNESS}{ASLEEP}
+before = counted()
+at, where = 1, "not yet"
+while where:
+    settle()
+    where = interrupted(lambda: pool.submit(abs, -2), at)
+    assert pool.submit(abs, -3).result(timeout=20) == 3, (at, where)
+    settle()
+    assert len(pool._parmap_stock._idle) <= 1 and not pool._parmap_stock._leased, (at, where)
+    at += {1 if FULL else 3}
+assert at > 100
+pool.shutdown()
+{NOTHING_LEFT}""",
+        quiet=False,
+        seconds=100,
+    )
+
+
+def test_a_result_is_there_though_the_wait_for_it_was_interrupted() -> None:
+    run(
+        f"""{HARNESS}{ASLEEP}
+before = counted()
+at, where = 1, "not yet"
+while where:
+    settle()
+    future = pool.submit(abs, -2)
+    time.sleep(at % 2 / 1000)  # it may be there already
+    where = interrupted(future.result, at)
+    assert future.result(timeout=20) == 2, (at, where)
+    settle()
+    assert len(pool._parmap_stock._idle) <= 1 and not pool._parmap_stock._leased, (at, where)
+    at += {1 if FULL else 2}
+assert at > 50
+pool.shutdown()
+{NOTHING_LEFT}""",
+        quiet=False,
+        seconds=100,
+    )
+
+
+def test_a_result_is_there_after_an_interrupt_at_any_moment() -> None:
+    run(
+        f"""{HARNESS}{ASLEEP}
+import random, signal
+
+def interrupt(_, frame):
+    # Not where the standard library leaves its own lock taken, or gives it back twice.
+    if frame.f_globals["__name__"] not in ("threading", "concurrent.futures._base"):
+        raise KeyboardInterrupt
+
+settle()
+signal.signal(signal.SIGALRM, interrupt)
+hit = 0
+for seed in range({20_000 if FULL else 600}):
+    future = None
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.Random(seed).uniform(1e-6, 2e-4))
+        future = pool.submit(abs, -seed)
+        assert future.result(timeout=20) == seed
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        hit += 1
+    if future is not None:
+        assert future.result(timeout=20) == seed
+assert hit > 50, hit
+settle()
+assert len(pool._parmap_stock._idle) <= 1 and not pool._parmap_stock._leased
+pool.shutdown()
+""",
+        quiet=False,
+        seconds=600 if FULL else 50,
+    )
+
+
+def test_a_signal_handler_may_submit_a_task_and_wait_for_it() -> None:
+    """At any moment, in a pool of one worker that is at another task, but not while a lock is held."""
+    run(
+        f"""{HARNESS}{ASLEEP}
+import random, signal
+
+def is_locked(frame):
+    if frame.f_globals["__name__"] in ("threading", "concurrent.futures._base"):
+        return True  # the future's own lock, perhaps
+    stock, wake = pool._parmap_stock, submissions._wake
+    return submissions._lock.locked() or stock.busy or wake is None or wake._lock.locked()
+
+from parmap import _submit
+_submit._PATIENCE = 0.01
+answers = []
+
+def handle(_, frame):
+    if not is_locked(frame):
+        answers.append(pool.submit(abs, -7).result(timeout=20))
+
+settle()
+signal.signal(signal.SIGALRM, handle)
+for seed in range({5_000 if FULL else 300}):
+    signal.setitimer(signal.ITIMER_REAL, random.Random(seed).uniform(1e-6, 2e-4))
+    assert pool.submit(abs, -seed).result(timeout=20) == seed
+    signal.setitimer(signal.ITIMER_REAL, 0)
+assert len(answers) > 50 and {{*answers}} == {{7}}, len(answers)
+pool.shutdown()
+""",
+        quiet=False,
+        seconds=600 if FULL else 100,
+    )
+
+
 def test_futures_of_a_pool_whose_end_was_interrupted_are_settled() -> None:
     """Those that waited were neither run nor cancelled."""
     run(

@@ -31,7 +31,7 @@ RANKS = (
     "_link _registry",
     "_stock",
     "_loop",
-    "_small",
+    "_direct _small",
     "_submit",
     "_pool _run",
     "_calls",

@@ -1,0 +1,372 @@
+"""Tasks that their submitter sends himself, and whose result he takes in: see `_direct`."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import signal
+import sys
+import threading
+import time
+
+import pytest
+
+from parmap import ParmapError, Pool, WorkerDied, _future, _submit, parallel_map
+from parmap._direct import Direct
+
+from .test_small import act
+
+pytestmark = pytest.mark.skipif(
+    _future.new is not _future.Future, reason="the standard library's own futures are in use"
+)
+
+#: Modules in whose lines a thread is held up.
+OURS = {
+    f"parmap.{name}" for name in ("_direct", "_submit", "_future", "_link", "_channel", "_stock")
+}
+
+
+@pytest.fixture
+def stages(monkeypatch):
+    """What becomes of the tasks: "sent", "taken" or "adopted"."""
+    seen: list[str] = []
+    send, give_back, adopted = Direct.send, Direct._give_back, Direct.adopted
+
+    def note(original, word):
+        def spy(direct, *args):
+            answer = original(direct, *args)
+            if answer or word == "taken":
+                seen.append(word)
+            return answer
+
+        return spy
+
+    monkeypatch.setattr(Direct, "send", note(send, "sent"))
+    monkeypatch.setattr(Direct, "_give_back", note(give_back, "taken"))
+    monkeypatch.setattr(Direct, "adopted", note(adopted, "adopted"))
+    return seen
+
+
+@pytest.fixture(params=[1, 2])
+def pool(request):
+    with Pool(request.param) as pool:
+        settle(pool)
+        yield pool
+
+
+def settle(pool):
+    """Let it have a warm worker, and a thread that sleeps."""
+    pool.submit(abs, 0).result(timeout=60)
+    until = time.monotonic() + 60
+    while pool._submissions._asleep is None or pool._submissions.direct is not None:
+        assert time.monotonic() < until
+        time.sleep(0.001)
+
+
+def is_settled(pool):
+    """Whether nothing is left of it all."""
+    settle(pool)
+    stock = pool._parmap_stock
+    return not stock._leased and len(stock._idle) <= pool.size
+
+
+def test_no_thread_has_a_part_in_it(pool, stages):
+    for number in range(300):
+        assert pool.submit(abs, -number).result() == number
+        if stages[-2:] == ["sent", "taken"]:
+            break
+        settle(pool)
+    assert stages[-2:] == ["sent", "taken"]
+
+
+LOOKS = {
+    "result": lambda future: future.result(),
+    "result in time": lambda future: future.result(timeout=60),
+    "exception": lambda future: (future.exception(), future.result())[1],
+    "wait": lambda future: concurrent.futures.wait([future], 60).done.pop().result(),
+    "as_completed": lambda future: next(concurrent.futures.as_completed([future], 60)).result(),
+    "asyncio": lambda future: asyncio.run(in_a_loop(future)),
+    "done": lambda future: (wait_until(future.done), future.result(timeout=0))[1],
+    "repr": lambda future: (wait_until(lambda: "finished" in repr(future)), future.result(0))[1],
+    "call back": lambda future: called_back(future).result(),
+    "cancel": lambda future: (future.cancel(), future.result())[1],
+    "another thread": lambda future: in_threads([future.result, future.result]),
+}
+
+
+async def in_a_loop(future):
+    return await asyncio.wrap_future(future)
+
+
+def wait_until(there):
+    until = time.monotonic() + 60
+    while not there():
+        assert time.monotonic() < until
+        time.sleep(0.0005)
+
+
+def called_back(future):
+    heard = []
+    future.add_done_callback(heard.append)
+    wait_until(lambda: heard)
+    assert heard == [future]
+    return future
+
+
+def in_threads(acts):
+    """What they all answer."""
+    with concurrent.futures.ThreadPoolExecutor(len(acts)) as threads:
+        answers = [it.result(60) for it in [threads.submit(act) for act in acts]]
+    assert len({*answers}) == 1
+    return answers[0]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_whoever_looks_sees_the_result(pool, look):
+    for number in range(30):
+        future = pool.submit(abs, -number)
+        if number % 3:
+            time.sleep(number % 3 * 0.002)  # it may be done by then, or the thread have it
+        assert LOOKS[look](future) == number
+    assert is_settled(pool)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 0.0001, 0.02])
+def test_a_timeout_is_one(pool, seconds):
+    future = pool.submit(time.sleep, 0.5)
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        future.result(timeout=seconds)
+    assert time.monotonic() - began < 0.5
+    assert future.result(timeout=60) is None
+
+
+@pytest.mark.parametrize("how", ["raise", "kill", "lambda", "large", "print", "slow"])
+def test_what_is_no_small_result_comes_by_the_thread(pool, how, capfd):
+    future = pool.submit(act, how)
+    time.sleep(0.0005)
+    try:
+        answer = future.result(timeout=60)
+    except Exception as error:
+        answer = type(error)
+    assert (
+        repr(answer)[:20]
+        == {
+            "raise": "<class 'KeyError'>",
+            "kill": "<class 'parmap.Worke",
+            "lambda": "<class 'parmap.Seria",
+            "large": "b'" + 18 * "x",
+            "print": "'print'",
+            "slow": "'slow'",
+        }[how]
+    )
+    assert ("from the worker" in capfd.readouterr().out) == (how == "print")
+    assert is_settled(pool)
+
+
+def test_what_nobody_waits_for_is_done(pool, tmp_path, capfd):
+    pool.submit(touch_and_tell, tmp_path / "file")
+    wait_until((tmp_path / "file").exists)
+    said = ""
+    until = time.monotonic() + 60
+    while "touched" not in said:
+        assert time.monotonic() < until
+        time.sleep(0.001)
+        said += capfd.readouterr().out
+    assert is_settled(pool)
+
+
+def touch_and_tell(path):
+    path.touch()
+    print("touched")
+
+
+def test_a_pool_of_one_has_one_worker():
+    """A call in the same thread waits until the task is done."""
+    with Pool(1) as pool:
+        settle(pool)
+        for _ in range(5):
+            future = pool.submit(os.getpid)
+            assert {future.result(), *parallel_map(pid_of, range(3), executor=pool)} == {
+                pool.submit(os.getpid).result()
+            }
+            slow = pool.submit(time.sleep, 0.02)
+            began = time.monotonic()
+            parallel_map(pid_of, range(2), executor=pool)
+            assert slow.done() or time.monotonic() - began < 0.02
+            assert len(pool._parmap_stock._numbers()) == 1
+
+
+def pid_of(_):
+    return os.getpid()
+
+
+def test_the_death_of_its_worker(pool, tmp_path):
+    future = pool.submit(tell_and_wait, tmp_path / "pid")
+    wait_until((tmp_path / "pid").exists)
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    with pytest.raises(WorkerDied):
+        future.result(timeout=60)
+    assert is_settled(pool)
+
+
+def tell_and_wait(path):
+    path.with_suffix(".new").write_text(str(os.getpid()))
+    path.with_suffix(".new").rename(path)
+    time.sleep(1_000)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_does_not_take_what_is_its_parents(pool):
+    future = pool.submit(time.sleep, 0.05)
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            future.done()
+            future.result(timeout=0.2)
+        except TimeoutError:
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    assert future.result(timeout=60) is None
+    assert is_settled(pool)
+
+
+@pytest.mark.parametrize("end", ["shutdown", "terminate", "drop"])
+def test_the_end_of_the_pool(end):
+    pool = Pool(1)
+    settle(pool)
+    future = pool.submit(act, "slow")
+    if end == "shutdown":
+        pool.shutdown()
+        assert future.done()
+    elif end == "terminate":
+        pool.terminate_workers()
+        with pytest.raises(ParmapError):
+            future.result(timeout=60)
+        return
+    del pool
+    assert future.result(timeout=60) == "slow"
+
+
+# --- others, while a thread is held up at each line -----------------------------------------------
+
+
+class HeldUp:
+    """Runs `first` in a thread, and `second` in another before its `at`th line."""
+
+    def __init__(self, first, second, at, patience=0.02):
+        self.where = ""
+        self.answers = {}
+        self.meanwhile = False  # whether the second was through before the first went on
+        self._left = at
+        self._patience = patience
+        self._second = threading.Thread(target=self._run, args=("second", second), daemon=True)
+        thread = threading.Thread(target=self._traced, args=(first,), daemon=True)
+        thread.start()
+        thread.join(60)
+        assert not thread.is_alive(), ("the first hangs", self.where)
+        if self.where:
+            self._second.join(60)
+            assert not self._second.is_alive(), ("the second hangs", self.where)
+
+    def _run(self, name, call):
+        try:
+            self.answers[name] = call()
+        except BaseException as error:
+            self.answers[name] = repr(error)
+
+    def _traced(self, first):
+        sys.settrace(self._trace)
+        try:
+            self._run("first", first)
+        finally:
+            sys.settrace(None)
+
+    def _trace(self, frame, event, _):
+        if frame.f_globals["__name__"] not in OURS:
+            return None
+        if event == "line":
+            self._left -= 1
+            if self._left == 0:
+                self.where = f"{frame.f_code.co_name}:{frame.f_lineno}"
+                self._second.start()
+                self._second.join(self._patience)
+                self.meanwhile = not self._second.is_alive()
+        return self._trace
+
+
+def at_each_line(first, second, *, step=1, **options):
+    """Both of them, for one line after the other."""
+    at = 1
+    while True:
+        both = HeldUp(first, second, at, **options)
+        if not both.where:
+            assert at > 30, "nothing was held up"
+            return
+        yield both
+        at += step
+
+
+SECONDS = {
+    "another task": lambda pool: pool.submit(abs, -7).result(timeout=60),
+    "many tasks": lambda pool: [*pool.map(abs, [-7] * 20)][-1],
+    "a map": lambda pool: parallel_map(abs, [-7], executor=pool)[0],
+}
+
+
+@pytest.mark.parametrize("second", SECONDS)
+@pytest.mark.parametrize("size", [1, 2])
+def test_others_while_one_is_sent_or_taken(second, size):
+    with Pool(size) as pool:
+        settle(pool)
+        for both in at_each_line(
+            lambda: pool.submit(abs, -3).result(timeout=60), lambda: SECONDS[second](pool), step=5
+        ):
+            assert both.answers == {"first": 3, "second": 7}, both.where
+            assert is_settled(pool), both.where
+
+
+def test_who_holds_one_up_for_long_holds_up_nobody_else(monkeypatch):
+    """As a signal handler does that submits a task, and waits for it, while one is sent or taken."""
+    monkeypatch.setattr(_submit, "_PATIENCE", 0.01)
+    with Pool(1) as pool:
+        settle(pool)
+        submissions, stock = pool._submissions, pool._parmap_stock
+        locked = []
+
+        def others():
+            locked.append(
+                submissions._lock.locked() or stock.busy or submissions._wake._lock.locked()
+            )
+            return [pool.submit(abs, -7).result(timeout=60) for _ in range(3)][-1]
+
+        for both in at_each_line(
+            lambda: pool.submit(abs, -3).result(timeout=60), others, patience=2, step=7
+        ):
+            assert both.answers == {"first": 3, "second": 7}, both.where
+            assert both.meanwhile or locked[-1], both.where
+            assert is_settled(pool), both.where
+
+
+def test_the_end_while_one_is_sent_or_taken(monkeypatch):
+    """Its future is answered somehow, or it was refused."""
+    monkeypatch.setattr(_submit, "_PATIENCE", 0.01)
+    pools = [Pool(1)]
+    settle(pools[-1])
+
+    def submit():
+        return pools[-1].submit(abs, -3).result(timeout=60)
+
+    for both in at_each_line(submit, lambda: pools[-1].shutdown(), patience=0.2, step=5):  # noqa: PLW0108 -- another one each time
+        assert both.answers["second"] is None, both.where
+        said = both.answers["first"]
+        refused = ("shutdown", "shut down", "ParmapError")
+        assert said == 3 or any(word in said for word in refused), (both.where, said)
+        pools.append(Pool(1))
+        settle(pools[-1])
+    pools[-1].shutdown()
