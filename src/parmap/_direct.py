@@ -4,31 +4,38 @@ So no other thread has to be woken, and wait for the interpreter, on the way the
 what `submit(...).result()` takes. There is at most one such task in a pool, while its thread sleeps, and
 it goes past the plan. Whatever else is to be done about it, its thread does:
 
-    being sent ──► sent ──► taken, by whoever waits in `result()`
-       │            │          └──► broken, by an exception in the middle (Ctrl-C)
-       └──► broken  └──► adopted by the pool's thread
+Two races are decided by who is first to `dict.setdefault` in `_winners`, so there is no lock that a signal
+handler could find taken:
 
-Each transition is one step for the interpreter (`dict.setdefault`), so there is no lock that a signal
-handler could find taken. The thread adopts a task as soon as another one comes, the pool is to end, somebody
-looks at its future in any other way than by `result()`, or nobody has taken it for a moment. What comes from
-the worker is looked at while it stays in the socket (`MSG_PEEK`), and unpickled before it is taken: an
-exception until then changes nothing, and after it the result is known, so that the thread can complete it.
+    "sending"   who submits it: it is sent            the thread, as it ends: who submits ends the worker
+    "answer"    who waits in `result()`: taken        the thread: adopted
+
+`broken` is a flag beside them: whoever won was interrupted, and the thread mends what he has left. It adopts
+a task as soon as another one comes, the pool is to end, somebody looks at its future in any other way than by
+`result()`, or nobody has taken it for a moment.
+
+What comes from the worker is looked at while it stays in the socket (`MSG_PEEK`), and the result is made
+before it is taken: an exception until then changes nothing, and after it the result is known, so that the
+thread can complete it. Only what is plain is taken here, since the thread may make it again: an object that
+can be made once only is the thread's.
 """
 
 from __future__ import annotations
 
+import _thread
 import os
 import select
+import sys
 import time
 
-from . import _codec, _failure, _wire
+from . import _codec
 from ._channel import SPIN
 from ._errors import ParmapError
-from ._link import understand
 from ._wire import WireError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import FrameType
     from typing import Any
 
     from ._link import Link, Task
@@ -43,14 +50,12 @@ class Direct:
     """Such a task; it is the tenant of its worker."""
 
     __slots__ = (
-        "_answer",
-        "_keeper",
         "_link",
         "_pid",
-        "_stages",
         "_stock",
+        "_submissions",
+        "_winners",
         "broken",
-        "stuck",
         "suspended",
         "task",
         "thread",
@@ -63,19 +68,21 @@ class Direct:
     awaiting = False
     orphaned = False
 
-    def __init__(self, keeper: Submissions, stock: Stock, thread: int, task: Submitted) -> None:
+    def __init__(
+        self, submissions: Submissions, stock: Stock, thread: int, task: Submitted
+    ) -> None:
         self.task = task
         self.thread = thread  # the pool's, which can always go on with it
-        self.suspended = False
+        self.suspended = (
+            False  # who has it in hand takes long: neither it nor its worker is waited for
+        )
         self.broken = False  # the thread is to mend it
-        self.stuck = False  # the thread has given up waiting for who has it in hand
         self.wanted = False  # by somebody who will not take it in
-        self._keeper = keeper
+        self._submissions = submissions
         self._stock = stock
         self._pid = os.getpid()
         self._link: Link | None = None
-        self._answer: tuple[bool, Any] | None = None
-        self._stages: dict[str, object] = {}
+        self._winners: dict[str, object] = {}
 
     # --- as a tenant ------------------------------------------------------------------------------
 
@@ -95,7 +102,7 @@ class Direct:
     # --- in the thread of who submits -------------------------------------------------------------
 
     def send(self, call: Task) -> bool:
-        """Send it to a warm worker, unless there is none."""
+        """Send it to a warm worker, unless there is none; `call`: what all tasks of the pool belong to."""
         link = self._stock.lease_at_once(self)
         if link is None:
             return False
@@ -106,7 +113,7 @@ class Direct:
         link.send(0, [task.packed], _KINDS)
         link.flush()
         self._link = link
-        if not self._passes("sent", self):
+        if not self._winners.setdefault("sending", True):
             self.mend()  # the pool has ended meanwhile
         return True
 
@@ -125,34 +132,35 @@ class Direct:
             return
         try:
             foretold = link.foretell()
-            answer = None if foretold is None else _understood(*foretold[:2])
         except WireError:
             return  # as the thread will find
-        # What others wait for comes from the thread, in which they are called back.
-        if foretold is None or answer is None or self.task.awaited:
+        # What others wait for comes from the thread, in which they are called back. And a signal handler must
+        # not wait for a lock that is held by whom it has interrupted.
+        if foretold is None or self.task.awaited or self._stock.busy:
             return
-        self._answer = answer
-        mine = object()
+        answer = foretold[:1]
         try:
-            if self._passes("taken", mine):
-                self._give_back(link, foretold[2])
-                self._tell(*answer)
-                self.task.attach(None)
-                self._keeper.let_go_of(self)
+            if self._wins("answer", answer):
+                self._give_back(link, foretold[1])
+                if self.task.succeed_unseen(*answer):
+                    self.task.attach(None)
+                    self._submissions.let_go_of(self)
+                else:
+                    self.spoil()  # somebody has begun to wait
         except BaseException:
-            if self._stages.get("taken") is mine:
+            if self._winners.get("answer") is answer:
                 self.spoil()
             raise
 
     def _speaks(self, link: Link, seconds: float) -> bool:
-        """Whether the worker says something soon, and nobody else has taken it meanwhile."""
+        """Whether the worker says something soon; no, if the thread adopts it or another takes it before."""
         poller = select.poll()  # the link's own is for whoever has leased it
         try:
             poller.register(link.channel.fileno(), select.POLLIN)
         except ValueError:
             return False  # it is closed
         until = time.perf_counter() + seconds
-        while "taken" not in self._stages:
+        while "answer" not in self._winners:
             if poller.poll(0):
                 return True
             if time.perf_counter() >= until:
@@ -160,17 +168,12 @@ class Direct:
             os.sched_yield()
         return False
 
-    def _tell(self, succeeded: bool, answer: Any) -> None:  # noqa: FBT001 -- as it is kept
-        if succeeded:
-            self.task.succeed(answer)
-        else:
-            self.task.fail(answer)
-
     def _give_back(self, link: Link, size: int) -> None:
         try:
             link.strike_off(size)
         except (OSError, WireError):
             link.kill("connection")
+            link.bury()
             self._stock.discard(link)
         else:
             self._stock.give_back(link)
@@ -178,48 +181,74 @@ class Direct:
     def spoil(self) -> None:
         """Have the thread mend what an exception has left."""
         self.broken = True
-        self._keeper.call_thread()
+        if self._submissions.direct is self:
+            self._submissions.call_thread()
+        elif not self._winners.get("sending", True) or self._answer:
+            self.mend()  # the thread has ended
 
     # --- in any thread ----------------------------------------------------------------------------
 
-    def _passes(self, stage: str, who: object) -> bool:
-        return self._stages.setdefault(stage, who) is who
+    @property
+    def _answer(self) -> tuple[Any, ...]:
+        """The result, once somebody has taken it."""
+        taken = self._winners.get("answer")
+        return taken if isinstance(taken, tuple) else ()
+
+    def _wins(self, race: str, who: object) -> bool:
+        return self._winners.setdefault(race, who) is who
 
     def hand_over(self) -> None:
         """Have the thread take it over now."""
         if not self.wanted and os.getpid() == self._pid:
             self.wanted = True
-            self._keeper.call_thread()
+            self._submissions.call_thread()
 
     # --- in the pool's thread ---------------------------------------------------------------------
 
+    @property
+    def free(self) -> bool:
+        """Whether the thread can go on with it."""
+        return self.broken or ("sending" in self._winners and "answer" not in self._winners)
+
+    @property
+    def in_hand(self) -> bool:
+        """Whether another thread is at it, rather than having left it to itself by a second exception."""
+        frames = sys._current_frames()
+        del frames[_thread.get_ident()]
+        return any(self._is_known_in(frame) for frame in frames.values())
+
+    def _is_known_in(self, frame: FrameType | None) -> bool:
+        while frame is not None:
+            if frame.f_globals.get("__package__") == __package__:
+                held = frame.f_locals  # of who waits it is the "taker"
+                if held.get("self") is self or held.get("direct") is self:
+                    return True
+            frame = frame.f_back
+        return False
+
     def adopted(self) -> Link | None:
         """The worker that it has been sent to, if nobody takes its result; then nobody can any more."""
-        if "sent" in self._stages and self._passes("taken", object()):
+        if "sending" in self._winners and self._wins("answer", object()):
             self.task.attach(None)
             return self._link
         return None
 
     def give_up(self) -> None:
         """Let nobody wait for it any more, since the thread ends."""
-        if not self._passes("sent", None) and self.adopted() is not None:
+        given_up = not self._winners.setdefault("sending", False)
+        if self.broken or not (given_up or self.adopted() is None):
             self.mend()
 
     def mend(self) -> None:
         """End its worker, whose state nobody knows, and answer what is known."""
         for link in self._stock.leave(self):
             link.kill("cancelled")
-            link.child.wait(2.0)
+            link.bury()
             self._stock.discard(link)
         self.task.attach(None)
         if self.task.answered:
             return
-        self._tell(*(self._answer or (False, ParmapError("the pool has ended"))))
-
-
-def _understood(kind: int, payload: Any) -> tuple[bool, Any] | None:
-    """Whether the task has succeeded, and its result or error; None: that is the thread's to tell."""
-    if kind == _wire.FAILED:
-        return False, understand(_failure.unpack, payload)
-    values, broken = understand(_codec.load, *payload)
-    return None if broken else (True, values[0])
+        if self._answer:
+            self.task.succeed(*self._answer)
+        else:
+            self.task.fail(ParmapError("the pool has ended"))

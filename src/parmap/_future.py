@@ -107,14 +107,14 @@ class Future(Standard):
         return super().set_running_or_notify_cancel()
 
     def set_result(self, result: Any) -> None:
-        if not self._ends((result, None)):
+        if not self.ends((result, None)):
             super().set_result(result)
 
     def set_exception(self, exception: BaseException | None) -> None:
-        if not self._ends((None, exception)):
+        if not self.ends((None, exception)):
             super().set_exception(exception)
 
-    def _ends(self, ended: tuple[Any, BaseException | None]) -> bool:
+    def ends(self, ended: tuple[Any, BaseException | None]) -> bool:
         """Finish it, unless somebody has looked at it, or it has not begun."""
         if self._state != _RUNNING or self.__dict__.setdefault("_ended", ended) is not ended:
             return False
@@ -142,6 +142,17 @@ def attach(future: Standard, taker: Taker | None) -> None:
 def is_watched(future: Standard) -> bool:
     """Whether anybody waits for it, or has done so."""
     return "_condition" in future.__dict__
+
+
+def is_settled(future: Standard) -> bool:
+    """Whether it has ended, though who ended it may have been interrupted."""
+    _look = future._condition  # the first look writes the end down
+    return future.done()
+
+
+def end_unseen(future: Standard, result: Any) -> bool:
+    """Let a future of ours end with a result, if nobody has looked at it: then nobody has to be told."""
+    return isinstance(future, Future) and future.ends((result, None))
 
 
 def tell(future: Standard, say: Callable[..., Any], *said: Any) -> Any:

@@ -328,8 +328,8 @@ class Link:
         frames = self.channel.receive()
         return understand(self._news_of, frames)
 
-    def foretell(self) -> tuple[int, Any, int] | None:
-        """What comes of the one item that it owes, as the kind and payload of news, if that is all it says.
+    def foretell(self) -> tuple[Any, int] | None:
+        """The result of the one item that it owes, if that is all that it says, and nobody's code makes it.
 
         And its bytes: it stays to be heard, by whoever it belongs to by then, or to be struck off.
 
@@ -337,19 +337,18 @@ class Link:
             WireError: It makes no sense.
         """
         peeked = self.channel.peek()
-        if peeked is None or peeked[0].kind not in (_wire.RESULTS, _wire.FAILED):
+        if peeked is None or peeked[0].kind != _wire.RESULTS:
             return None
         frame, size = peeked
         parts: Any = frame.parts
-        ordinal, *said = understand(_codec.unpack, parts[:1])
-        if [(start, count) for start, _, count in self._owed] != [(ordinal, 1)]:
+        ordinal, count, _, parcels = understand(_codec.unpack, parts[:1])
+        owed = [(start, many) for start, _, many in self._owed]
+        if count != 1 or owed != [(ordinal, 1)]:
             return None
-        if frame.kind == _wire.FAILED:
-            return frame.kind, parts[1], size
-        count, _, parcels = said
-        if count != 1 or parcels[0][0] == _codec.PLACED:
+        if parcels[0][0] == _codec.PLACED or _codec.holds_packed(parcels):
             return None
-        return frame.kind, (parcels, parts[1:]), size
+        values, broken = understand(_codec.load, parcels, parts[1:])
+        return None if broken else (values[0], size)
 
     def strike_off(self, size: int) -> None:
         """Let what was foretold have been heard.

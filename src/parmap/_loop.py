@@ -59,7 +59,7 @@ class Wake:
 
     def __init__(self) -> None:
         self._lock = careful(
-            _thread.allocate_lock()
+            _thread.RLock()  # a signal handler may come while it is held
         )  # so that nobody writes to a descriptor that is closed
         _launch.undisturbed(self._make)
 

@@ -265,8 +265,9 @@ class Stock:
             if link.tasks_left == 0 or link.generation != self.generation:
                 self._ending[link] = None
             elif self._waiting:
-                self._leased[link] = tenant = self._waiting.pop(0)
+                self._leased[link] = tenant = self._waiting[0]
                 tenant.offer(link)  # under the lock: it cannot leave meanwhile
+                del self._waiting[0]  # last: twice does no harm
                 return
             elif self.closed or self._is_over_full():
                 self._ending[link] = None
@@ -309,7 +310,8 @@ class Stock:
         """Tell whoever waits longest that there is a place: it may start a worker."""
         with self._lock:
             if self._waiting:
-                self._waiting.pop(0).find_place()  # under the lock, as above
+                self._waiting[0].find_place()  # under the lock, as above
+                del self._waiting[0]
 
     def suspend(self, tenant: Tenant) -> None:
         """Do not count what a tenant holds, since nobody runs it for now."""

@@ -41,12 +41,13 @@ _NAP = 0.002
 _BURST = 16
 _LULL = 0.002
 
-#: Seconds for the same, when a second task comes before anybody waits for the first: there may be many.
+#: Seconds for the same, when a second task comes before anybody waits for the first: there may be many. And
+#: between two looks at a task that somebody else has in hand.
 _MOMENT = 0.0002
 
 
-#: Seconds between two looks of the sleeping thread at a task that its submitter has sent, and after how many
-#: without any it sleeps until it is woken. One that nobody has taken in until the second look is adopted.
+#: Seconds between two looks of the sleeping thread at a task that its submitter has sent: one that is there
+#: at two of them is adopted. After so many looks without any it sleeps until it is woken.
 _LOOK = 0.002
 _LOOKS = 25
 
@@ -78,13 +79,13 @@ class Submitted:
 
     @property
     def awaited(self) -> bool:
-        """Whether anybody waits for its answer already."""
+        """Whether anybody has looked at its future in a way that takes its lock."""
         return _future.is_watched(self.future)
 
     @property
     def answered(self) -> bool:
         """Whether its future is settled."""
-        return self.future.done()
+        return _future.is_settled(self.future)
 
     def attach(self, taker: Direct | None) -> None:
         """Let who waits for its result ask this one first."""
@@ -93,6 +94,10 @@ class Submitted:
     def succeed(self, result: Any) -> None:
         """Answer the result."""
         _future.tell(self.future, self.future.set_result, result)
+
+    def succeed_unseen(self, result: Any) -> bool:
+        """The same, if nobody waits for it; whether that is so."""
+        return _future.end_unseen(self.future, result)
 
     def fail(self, error: BaseException) -> None:
         """Answer an error."""
@@ -109,12 +114,12 @@ class Submissions:
         self._lock = careful(threading.Lock())
         self._waiting: list[Submitted] = []
         self.count = 0  # of all tasks for the thread so far
-        # The drive of the thread, while that has nothing to do and may be passed by; the task that has been
-        # sent past it, and how many have been; whether the thread looks after them now and then.
+        #: The drive of the thread, while that has nothing to do and may be passed by.
         self._asleep: _SubmitDrive | None = None
+        #: The task that has been sent past it.
         self.direct: Direct | None = None
-        self._watches = False
-        self.directs = 0
+        #: Looks at such tasks that the sleeping thread still takes; 0: it sleeps until it is woken.
+        self._looks_left = 0
         # The latest thread and its wake, as long as it takes tasks. Ctrl-C may hit this thread while it
         # starts another, or waits for its end, after which `is_alive` is no longer to be trusted.
         self._wake: Wake | None = None
@@ -147,7 +152,7 @@ class Submissions:
             raise
 
     def _put(self, task: Submitted, direct: Direct | None = None) -> None:
-        """Leave a task to the thread, which nobody was found for to be sent to directly."""
+        """Leave a task to the thread; `direct`: it was to be sent past it, and there was no worker."""
         with self._lock:
             if self.closed:
                 msg = "cannot schedule new futures after shutdown"
@@ -157,21 +162,20 @@ class Submissions:
             if not self._waiting:
                 assert self._wake is not None
                 self._wake.set()  # before: who is interrupted in between must not leave it asleep
-            self._waiting.append(task)
-            self.count += 1
             self._asleep = None
             if direct is not None:
-                self.let_go_of(direct)
+                self.let_go_of(direct)  # before: the thread would mend what it is to run
+            self._waiting.append(task)
+            self.count += 1
 
     def _engage(self, direct: Direct, drive: _SubmitDrive) -> bool:
         """Let this be the task that is sent past the thread, if that still sleeps."""
         with self._lock:
             if self._asleep is not drive or self.direct is not None:
                 return False
-            if not self._watches:
-                self._watches = True
+            if not self._looks_left:
                 self.call_thread()
-            self.directs += 1
+            self._looks_left = _LOOKS
             self.direct = direct
             return True
 
@@ -186,17 +190,14 @@ class Submissions:
         if wake is not None:
             wake.set()
 
-    def sleep(self, drive: _SubmitDrive, *, soundly: bool) -> bool:
-        """Whether the thread may be passed by while it waits, and has to look after that now and then.
-
-        `soundly`: not any more, if there is nothing to look after.
-        """
+    def sleep(self, drive: _SubmitDrive) -> bool:
+        """Let the thread be passed by while it waits; whether it is to look around in a moment."""
         with self._lock:
             if not (self._waiting or self.closed):
                 self._asleep = drive
-            if soundly and self.direct is None:
-                self._watches = False
-            return self._watches
+            if self.direct is None:
+                self._looks_left = max(0, self._looks_left - 1)
+            return self._looks_left > 0
 
     def rise(self) -> None:
         """Let the thread no longer be passed by."""
@@ -207,9 +208,18 @@ class Submissions:
     def must_see_to_direct(self) -> bool:
         """Whether a task that was sent past the thread has to come first, if anything is to be done."""
         direct = self.direct
-        if direct is None or direct.stuck:
+        if direct is None or (direct.suspended and not direct.free):
             return False
         return bool(self._waiting or self.closed or direct.wanted or direct.broken)
+
+    def _defers(self) -> bool:
+        """Whether the thread has to see to that first, and will."""
+        direct = self.direct
+        if direct is None or not self.must_see_to_direct:
+            return False
+        if not direct.suspended:  # else it will when it is idle
+            self.call_thread()  # it was woken before there was a reason
+        return True
 
     @property
     def waits(self) -> bool:
@@ -221,7 +231,7 @@ class Submissions:
         if self._pid != os.getpid():
             self._lock, self._waiting, self._pid = careful(threading.Lock()), [], os.getpid()
             self._wake = self._thread = self._busy = self._asleep = self.direct = None
-            self._watches = False
+            self._looks_left = 0
 
     def _start(self) -> None:
         wake = Wake()
@@ -299,7 +309,7 @@ class Submissions:
             left, self._waiting = self._waiting, []
             direct, self.direct = self.direct, None
             self._wake = self._asleep = None
-            self._watches = False
+            self._looks_left = 0
         wake.close()
         error = error or ParmapError("the pool has ended")
         if direct is not None:
@@ -328,16 +338,14 @@ class Submissions:
                 left, self._waiting = self._waiting, []
             for task in left:
                 task.cancel()
-            if self.must_see_to_direct:
-                self.call_thread()
+            if self._defers():
                 return [], False
             return [], True
         taken: list[Submitted] = []
         while True:
             some = most - len(taken)
             with self._lock:
-                if self.must_see_to_direct:
-                    self.call_thread()  # it was woken before there was a reason
+                if self._defers():
                     return taken, False
                 tasks, self._waiting = self._waiting[:some], self._waiting[some:]
                 ended = self.closed and not self._waiting
@@ -368,10 +376,9 @@ class _SubmitDrive(AheadDrive):
         self._begun = begun  # by index: what is not answered
         intake.kinds.add(_codec.Packed)
         self.wake_by(wake)
-        # The task sent past it when it last looked, and how many it has looked for without a new one.
+        # The task sent past it when it last looked, and since when: one that is still there is adopted.
         self._seen: Direct | None = None
-        self._directs = 0
-        self._looks = 0
+        self._seen_since = 0.0
 
     def read(self, most: int) -> None:
         """See `Drive`: the answer waits until there is something to read."""
@@ -403,30 +410,35 @@ class _SubmitDrive(AheadDrive):
     def _doze(self, until: float) -> None:
         """Wait, while those who submit a task may send it themselves."""
         submissions = self._submissions
-        if submissions.sleep(self, soundly=self._looks > _LOOKS):
+        direct = submissions.direct
+        if direct is not None and direct.suspended and direct.free:
+            self._await_direct()
+            submissions.call_thread()  # for what was left until then
+            return
+        if submissions.sleep(self):
             until = min(until, time.monotonic() + _LOOK)
         super().wait(until)
-        direct, before = submissions.direct, self._seen
-        if direct is not None and direct is before and self._is_idle:
-            self._look_after(direct)
-        self._seen = direct
-        self._looks = self._looks + 1 if submissions.directs == self._directs else 0
-        self._directs = submissions.directs
+        direct = submissions.direct
+        if direct is not self._seen:
+            self._seen, self._seen_since = direct, time.monotonic()
+        elif direct is not None and self._is_idle:
+            self._look_after(direct, self._seen_since)
 
     def _await_direct(self) -> None:
         """See to the task that was sent past the thread before others are begun."""
         submissions = self._submissions
-        until = time.monotonic() + _PATIENCE
-        while (direct := submissions.direct) is not None and not direct.stuck:
-            if self._look_after(direct):
+        since = time.monotonic()
+        while (direct := submissions.direct) is not None and (direct.free or not direct.suspended):
+            if self._look_after(direct, since):
                 continue
-            if time.monotonic() > until:
-                direct.stuck = True
+            if time.monotonic() > since + _PATIENCE:
                 self._stock.suspend(direct)
             time.sleep(_MOMENT)
 
-    def _look_after(self, direct: Direct) -> bool:
-        """Go on with it, unless somebody else has it in hand."""
+    def _look_after(self, direct: Direct, since: float) -> bool:
+        """Go on with it, unless somebody else has it in hand, or may have, since then."""
+        if time.monotonic() > since + _PATIENCE and not (direct.free or direct.in_hand):
+            direct.broken = True
         if direct.broken:
             direct.mend()
             self._submissions.let_go_of(direct)

@@ -224,6 +224,11 @@ def settle():
     while submissions._asleep is None or submissions.direct is not None:
         assert time.monotonic() < until
         time.sleep(0.001)
+    assert submissions._thread is first or first is None, "the thread has died"
+
+first = None
+settle()
+first = submissions._thread
 """
 
 
@@ -313,8 +318,7 @@ import random, signal
 def is_locked(frame):
     if frame.f_globals["__name__"] in ("threading", "concurrent.futures._base"):
         return True  # the future's own lock, perhaps
-    stock, wake = pool._parmap_stock, submissions._wake
-    return submissions._lock.locked() or stock.busy or wake is None or wake._lock.locked()
+    return submissions._lock.locked() or pool._parmap_stock.busy
 
 from parmap import _submit
 _submit._PATIENCE = 0.01
@@ -335,6 +339,33 @@ pool.shutdown()
 """,
         quiet=False,
         seconds=600 if FULL else 100,
+    )
+
+
+def test_a_signal_handler_may_ask_whether_a_task_is_done() -> None:
+    """At any moment: it waits for no lock that is held by whom it has interrupted."""
+    run(
+        f"""{HARNESS}{ASLEEP}
+import random, signal
+
+futures = [pool.submit(abs, -1)]
+asked = []
+
+def handle(*_):
+    asked.append(futures[-1].done())
+
+signal.signal(signal.SIGALRM, handle)
+for seed in range({20_000 if FULL else 3_000}):
+    signal.setitimer(signal.ITIMER_REAL, random.Random(seed).uniform(1e-6, 1e-4))
+    futures[:] = [pool.submit(abs, -seed)]
+    assert futures[-1].result(timeout=20) == seed
+    signal.setitimer(signal.ITIMER_REAL, 0)
+assert len(asked) > 50
+settle()
+pool.shutdown()
+""",
+        quiet=False,
+        seconds=600 if FULL else 50,
     )
 
 
