@@ -2,7 +2,7 @@
 
 So no other thread has to be woken, and wait for the interpreter, on the way there and back: that is half of
 what `submit(...).result()` takes. There is at most one such task in a pool, while its thread sleeps, and
-it goes past the plan. Whatever else is to be done about it, its thread does:
+it goes past the plan. Whatever else is to be done about it, the pool's thread does.
 
 Two races are decided by who is first to `dict.setdefault` in `_winners`, so there is no lock that a signal
 handler could find taken:
@@ -73,9 +73,7 @@ class Direct:
     ) -> None:
         self.task = task
         self.thread = thread  # the pool's, which can always go on with it
-        self.suspended = (
-            False  # who has it in hand takes long: neither it nor its worker is waited for
-        )
+        self.suspended = False  # who has it in hand takes long, and is not waited for
         self.broken = False  # the thread is to mend it
         self.wanted = False  # by somebody who will not take it in
         self._submissions = submissions

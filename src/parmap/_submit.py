@@ -140,7 +140,7 @@ class Submissions:
         """
         self._own()
         drive = self._asleep
-        if drive is None or self.direct is not None or task.packed.nbytes > LIGHT:
+        if drive is None or not self._may_pass(task):
             self._put(task)
             return
         direct = Direct(self, self._stock, drive.thread, task)
@@ -167,6 +167,11 @@ class Submissions:
                 self.let_go_of(direct)  # before: the thread would mend what it is to run
             self._waiting.append(task)
             self.count += 1
+
+    def _may_pass(self, task: Submitted) -> bool:
+        """Whether a task may be sent past the thread, while that sleeps."""
+        # Busy: perhaps with whom a signal handler has interrupted that submits this.
+        return self.direct is None and task.packed.nbytes <= LIGHT and not self._stock.busy
 
     def _engage(self, direct: Direct, drive: _SubmitDrive) -> bool:
         """Let this be the task that is sent past the thread, if that still sleeps."""

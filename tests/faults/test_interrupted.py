@@ -254,14 +254,17 @@ pool.shutdown()
 
 
 def test_a_result_is_there_though_the_wait_for_it_was_interrupted() -> None:
+    """At any line."""
     run(
         f"""{HARNESS}{ASLEEP}
+from parmap import _direct, _submit
+_direct.SPIN = _submit._LOOK = 5.0  # nobody but who waits takes it in
 before = counted()
 at, where = 1, "not yet"
 while where:
     settle()
     future = pool.submit(abs, -2)
-    time.sleep(at % 2 / 1000)  # it may be there already
+    time.sleep(0.001)
     where = interrupted(future.result, at)
     assert future.result(timeout=20) == 2, (at, where)
     settle()
@@ -339,6 +342,39 @@ pool.shutdown()
 """,
         quiet=False,
         seconds=600 if FULL else 100,
+    )
+
+
+def test_a_signal_handler_may_submit_a_task_during_a_call_on_the_same_pool() -> None:
+    """Before any line of ours, as if it had come there."""
+    run(
+        f"""{HARNESS}{ASLEEP}
+futures = []
+
+class Handler(Interrupt):
+    def line(self, frame, event, argument):
+        try:
+            return super().line(frame, event, argument)
+        except KeyboardInterrupt:
+            futures.append(pool.submit(abs, -7))
+
+at = 1
+while True:
+    handler = Handler(at)
+    settle()
+    sys.settrace(handler)
+    assert parmap.parallel_map(abs, [-1, -at], executor=pool) == [1, at]
+    sys.settrace(None)
+    if not handler.where:
+        break
+    at += {1 if FULL else 3}
+assert len(futures) > 50
+assert {{future.result(timeout=20) for future in futures}} == {{7}}
+settle()
+pool.shutdown()
+""",
+        quiet=False,
+        seconds=100,
     )
 
 
