@@ -27,6 +27,7 @@ import os
 import select
 import sys
 import time
+from concurrent.futures import InvalidStateError
 
 from . import _codec
 from ._channel import SPIN
@@ -112,7 +113,9 @@ class Direct:
         link.flush()
         self._link = link
         if not self._winners.setdefault("sending", True):
-            self.mend()  # the pool has ended meanwhile
+            self.mend()
+            msg = "cannot schedule new futures after shutdown"  # which came meanwhile
+            raise RuntimeError(msg)
         return True
 
     # --- in the thread of who waits in `result()` -------------------------------------------------
@@ -139,8 +142,9 @@ class Direct:
         answer = foretold[:1]
         try:
             if self._wins("answer", answer):
+                told = self.task.succeed_unseen(*answer)  # first: a signal handler may wait for it
                 self._give_back(link, foretold[1])
-                if self.task.succeed_unseen(*answer):
+                if told:
                     self.task.attach(None)
                     self._submissions.let_go_of(self)
                 else:
@@ -209,8 +213,15 @@ class Direct:
         return self.broken or ("sending" in self._winners and "answer" not in self._winners)
 
     @property
-    def in_hand(self) -> bool:
-        """Whether another thread is at it, rather than having left it to itself by a second exception."""
+    def left_alone(self) -> bool:
+        """Whether whoever had it in hand has left it to itself, by a second exception."""
+        before = len(self._winners)  # there may only be more
+        if self.free or self._in_hand:
+            return False
+        return self._submissions.direct is self and len(self._winners) == before
+
+    @property
+    def _in_hand(self) -> bool:
         frames = sys._current_frames()
         del frames[_thread.get_ident()]
         return any(self._is_known_in(frame) for frame in frames.values())
@@ -239,14 +250,22 @@ class Direct:
 
     def mend(self) -> None:
         """End its worker, whose state nobody knows, and answer what is known."""
+        if not self._wins("mending", object()):
+            return
         for link in self._stock.leave(self):
             link.kill("cancelled")
             link.bury()
             self._stock.discard(link)
         self.task.attach(None)
-        if self.task.answered:
-            return
-        if self._answer:
-            self.task.succeed(*self._answer)
-        else:
+        if not (self.tell() or self.task.answered):
             self.task.fail(ParmapError("the pool has ended"))
+
+    def tell(self) -> bool:
+        """Answer what is known, if anything is and nobody has; whether anything is."""
+        answer = self._answer
+        if answer and not self.task.answered:
+            try:
+                self.task.succeed(*answer)
+            except InvalidStateError:
+                pass  # whoever has taken it has just done so himself
+        return bool(answer)

@@ -213,18 +213,9 @@ class Submissions:
     def must_see_to_direct(self) -> bool:
         """Whether a task that was sent past the thread has to come first, if anything is to be done."""
         direct = self.direct
-        if direct is None or (direct.suspended and not direct.free):
+        if direct is None or direct.suspended:  # that one comes when the thread is idle
             return False
         return bool(self._waiting or self.closed or direct.wanted or direct.broken)
-
-    def _defers(self) -> bool:
-        """Whether the thread has to see to that first, and will."""
-        direct = self.direct
-        if direct is None or not self.must_see_to_direct:
-            return False
-        if not direct.suspended:  # else it will when it is idle
-            self.call_thread()  # it was woken before there was a reason
-        return True
 
     @property
     def waits(self) -> bool:
@@ -304,9 +295,14 @@ class Submissions:
         _nesting.of_thread[threading.get_ident()] = ancestors
         begun: dict[int, Submitted] = {}
         try:
-            drive = _SubmitDrive(self, begun, self._stock, self._size, wake)
-            drive.run()
-            error: Any = drive.verdict.error if drive.verdict is not None else None
+            while True:
+                drive = _SubmitDrive(self, begun, self._stock, self._size, wake)
+                drive.run()
+                error: Any = drive.verdict.error if drive.verdict is not None else None
+                direct = self.direct  # it may have been in somebody's hand until now
+                if error is not None or self.killed or direct is None or not direct.free:
+                    break
+                direct.suspended = False  # so that another drive sees to it first
         except BaseException as failure:
             error = failure
         del _nesting.of_thread[threading.get_ident()]
@@ -343,14 +339,16 @@ class Submissions:
                 left, self._waiting = self._waiting, []
             for task in left:
                 task.cancel()
-            if self._defers():
+            if self.must_see_to_direct:
+                self.call_thread()
                 return [], False
             return [], True
         taken: list[Submitted] = []
         while True:
             some = most - len(taken)
             with self._lock:
-                if self._defers():
+                if self.must_see_to_direct:
+                    self.call_thread()  # it was woken before there was a reason
                     return taken, False
                 tasks, self._waiting = self._waiting[:some], self._waiting[some:]
                 ended = self.closed and not self._waiting
@@ -416,9 +414,7 @@ class _SubmitDrive(AheadDrive):
         """Wait, while those who submit a task may send it themselves."""
         submissions = self._submissions
         direct = submissions.direct
-        if direct is not None and direct.suspended and direct.free:
-            self._await_direct()
-            submissions.call_thread()  # for what was left until then
+        if direct is not None and direct.suspended and self._look_after(direct, self._seen_since):
             return
         if submissions.sleep(self):
             until = min(until, time.monotonic() + _LOOK)
@@ -433,7 +429,7 @@ class _SubmitDrive(AheadDrive):
         """See to the task that was sent past the thread before others are begun."""
         submissions = self._submissions
         since = time.monotonic()
-        while (direct := submissions.direct) is not None and (direct.free or not direct.suspended):
+        while (direct := submissions.direct) is not None and not direct.suspended:
             if self._look_after(direct, since):
                 continue
             if time.monotonic() > since + _PATIENCE:
@@ -442,8 +438,9 @@ class _SubmitDrive(AheadDrive):
 
     def _look_after(self, direct: Direct, since: float) -> bool:
         """Go on with it, unless somebody else has it in hand, or may have, since then."""
-        if time.monotonic() > since + _PATIENCE and not (direct.free or direct.in_hand):
-            direct.broken = True
+        if time.monotonic() > since + _PATIENCE and not direct.free:
+            direct.tell()  # a signal handler may wait for that
+            direct.broken = direct.broken or direct.left_alone
         if direct.broken:
             direct.mend()
             self._submissions.let_go_of(direct)

@@ -489,7 +489,7 @@ def test_who_begins_to_wait_while_it_is_taken_is_told(monkeypatch, pool):
     go_on = threading.Event()
     heard = []
     with concurrent.futures.ThreadPoolExecutor() as threads:
-        reached = held_up(monkeypatch, Direct, "_give_back", go_on)
+        reached = held_up(monkeypatch, _submit.Submitted, "succeed_unseen", go_on)
         future = pool.submit(abs, -3)
         held = threads.submit(future.result)
         assert reached.wait(60)
@@ -499,3 +499,58 @@ def test_who_begins_to_wait_while_it_is_taken_is_told(monkeypatch, pool):
     wait_until(lambda: heard)
     assert heard == [pool._submissions._thread]
     assert is_settled(pool)
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_handler_may_wait_for_what_is_being_taken(monkeypatch, pool):
+    go_on = threading.Event()
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        reached = held_up(monkeypatch, Direct, "_give_back", go_on)
+        future = pool.submit(abs, -3)
+        held = threads.submit(future.result)
+        assert reached.wait(60)
+        assert future.result(timeout=60) == 3
+        go_on.set()
+        assert held.result(60) == 3
+    assert is_settled(pool)
+
+
+def test_the_end_of_the_pool_in_the_middle_of_a_submission_refuses_it(monkeypatch):
+    """As a signal handler does that ends it."""
+    monkeypatch.setattr(_submit, "_PATIENCE", 0.01)
+    go_on = threading.Event()
+    pool = Pool(1)
+    settle(pool)
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        reached = held_up(monkeypatch, Link, "send", go_on)
+        held = threads.submit(pool.submit, clock_after, 0.3)
+        assert reached.wait(60)
+        pool.shutdown()
+        go_on.set()
+        with pytest.raises(RuntimeError, match="shutdown"):
+            held.result(60)
+    wait_until(lambda: not pool._parmap_stock._leased)
+
+
+def test_who_is_through_just_as_he_is_missed_is_not_mended(monkeypatch):
+    """The thread looks at several things, one after the other."""
+    monkeypatch.setattr(_submit, "_PATIENCE", 0.01)
+    go_on = threading.Event()
+    with Pool(1) as pool, concurrent.futures.ThreadPoolExecutor() as threads:
+        settle(pool)
+        pid = pool.submit(os.getpid).result()
+        settle(pool)
+        reached = held_up(monkeypatch, Link, "flush", go_on)
+        held = threads.submit(pool.submit, os.getpid)
+        assert reached.wait(60)
+
+        def through_by_now(direct):
+            go_on.set()
+            held.result(60)
+            return False
+
+        monkeypatch.setattr(Direct, "_in_hand", property(through_by_now))
+        other = pool.submit(abs, -7)
+        assert held.result(60).result(timeout=60) == pid
+        assert other.result(timeout=60) == 7
+        assert pool._submissions._thread.is_alive()
