@@ -328,7 +328,11 @@ class HeldUp:
         return self._trace
 
 
-def at_each_line(first, second, *, step=1, **options):
+#: Lines from one at which a thread is held up to the next.
+STEP = 1 if os.environ.get("PARMAP_FULL") == "1" else 11
+
+
+def at_each_line(first, second, **options):
     """Both of them, for one line after the other."""
     at = 1
     while True:
@@ -337,7 +341,7 @@ def at_each_line(first, second, *, step=1, **options):
             assert at > 30, "nothing was held up"
             return
         yield both
-        at += step
+        at += STEP
 
 
 SECONDS = {
@@ -353,7 +357,7 @@ def test_others_while_one_is_sent_or_taken(second, size):
     with Pool(size) as pool:
         settle(pool)
         for both in at_each_line(
-            lambda: pool.submit(abs, -3).result(timeout=60), lambda: SECONDS[second](pool), step=5
+            lambda: pool.submit(abs, -3).result(timeout=60), lambda: SECONDS[second](pool)
         ):
             assert both.answers == {"first": 3, "second": 7}, both.where
             assert is_settled(pool), both.where
@@ -372,7 +376,7 @@ def test_who_holds_one_up_for_long_holds_up_nobody_else(monkeypatch):
             return [pool.submit(abs, -7).result(timeout=60) for _ in range(3)][-1]
 
         for both in at_each_line(
-            lambda: pool.submit(abs, -3).result(timeout=60), others, patience=2, step=7
+            lambda: pool.submit(abs, -3).result(timeout=60), others, patience=2
         ):
             assert both.answers == {"first": 3, "second": 7}, both.where
             assert both.meanwhile or locked[-1], both.where
@@ -388,7 +392,7 @@ def test_the_end_while_one_is_sent_or_taken(monkeypatch):
     def submit():
         return pools[-1].submit(abs, -3).result(timeout=60)
 
-    for both in at_each_line(submit, lambda: pools[-1].shutdown(), patience=0.2, step=5):  # noqa: PLW0108 -- another one each time
+    for both in at_each_line(submit, lambda: pools[-1].shutdown(), patience=0.2):  # noqa: PLW0108 -- another one each time
         assert both.answers["second"] is None, both.where
         said = both.answers["first"]
         refused = ("shutdown", "shut down", "ParmapError")
