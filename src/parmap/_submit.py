@@ -160,8 +160,7 @@ class Submissions:
             if self._wake is None or not self._has_thread():
                 self._start()
             if not self._waiting:
-                assert self._wake is not None
-                self._wake.set()  # before: who is interrupted in between must not leave it asleep
+                self.call_thread()  # before: who is interrupted in between must not leave it asleep
             self._asleep = None
             if direct is not None:
                 self.let_go_of(direct)  # before: the thread would mend what it is to run
@@ -254,8 +253,7 @@ class Submissions:
             self.closed = True
             self._asleep = None
             self.cancelling |= cancel
-            if self._wake is not None:
-                self._wake.set()
+            self.call_thread()
             thread = self._thread if self._busy and self._has_thread() else None
         if thread is not None:
             if not wait:
@@ -339,10 +337,6 @@ class Submissions:
                 left, self._waiting = self._waiting, []
             for task in left:
                 task.cancel()
-            if self.must_see_to_direct:
-                self.call_thread()
-                return [], False
-            return [], True
         taken: list[Submitted] = []
         while True:
             some = most - len(taken)
@@ -470,7 +464,7 @@ class _SubmitDrive(AheadDrive):
     def _run_alone(self, task: Submitted) -> bool:
         """Run a task before the plan is asked, if there is no other: whether it is answered, or planned."""
         submissions = self._submissions
-        if self._begun or submissions.waits or submissions.killed or not self._may_go_ahead:
+        if submissions.waits or submissions.killed or not self._is_idle:
             return False
         link = self._lease_warm() if task.packed.nbytes <= LIGHT else None
         if link is None:

@@ -226,6 +226,11 @@ def settle():
         time.sleep(0.001)
     assert submissions._thread is first or first is None, "the thread has died"
 
+def is_whole():
+    settle()
+    stock = pool._parmap_stock
+    return len(stock._idle) <= 1 and not stock._leased
+
 first = None
 settle()
 first = submissions._thread
@@ -242,8 +247,7 @@ while where:
     settle()
     where = interrupted(lambda: pool.submit(abs, -2), at)
     assert pool.submit(abs, -3).result(timeout=20) == 3, (at, where)
-    settle()
-    assert len(pool._parmap_stock._idle) <= 1 and not pool._parmap_stock._leased, (at, where)
+    assert is_whole(), (at, where)
     at += {1 if FULL else 3}
 assert at > 100
 pool.shutdown()
@@ -267,8 +271,7 @@ while where:
     time.sleep(0.001)
     where = interrupted(future.result, at)
     assert future.result(timeout=20) == 2, (at, where)
-    settle()
-    assert len(pool._parmap_stock._idle) <= 1 and not pool._parmap_stock._leased, (at, where)
+    assert is_whole(), (at, where)
     at += {1 if FULL else 2}
 assert at > 50
 pool.shutdown()
@@ -303,8 +306,7 @@ for seed in range({20_000 if FULL else 600}):
     if future is not None:
         assert future.result(timeout=20) == seed
 assert hit > 50, hit
-settle()
-assert len(pool._parmap_stock._idle) <= 1 and not pool._parmap_stock._leased
+assert is_whole()
 pool.shutdown()
 """,
         quiet=False,

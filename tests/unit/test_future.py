@@ -278,7 +278,7 @@ class Interleaved:
     lambda both: len(wait(both, timeout=5).done),
     lambda both: len(list(as_completed(both, timeout=5))),
 ])  # fmt: skip
-def test_who_waits_for_two_hears_of_bothends(look):
+def test_who_waits_for_two_hears_of_both_ends(look):
     first_at = second_at = 1
     while True:
         ends, runs = running(), running()
