@@ -6,7 +6,6 @@ import asyncio
 import concurrent.futures
 import os
 import signal
-import sys
 import threading
 import time
 
@@ -16,6 +15,7 @@ from parmap import ParmapError, Pool, WorkerDied, _direct, _future, _submit, par
 from parmap._direct import Direct
 from parmap._link import Link
 
+from ..held import HeldUp
 from .test_reviewed import wait_for
 from .test_small import act
 
@@ -284,59 +284,15 @@ def test_the_end_of_the_pool(end):
 # --- others, while a thread is held up at each line -----------------------------------------------
 
 
-class HeldUp:
-    """Runs `first` in a thread, and `second` in another before its `at`th line."""
-
-    def __init__(self, first, second, at, patience=0.02):
-        self.where = ""
-        self.answers = {}
-        self.meanwhile = False  # whether the second was through before the first went on
-        self._left = at
-        self._patience = patience
-        self._second = threading.Thread(target=self._run, args=("second", second), daemon=True)
-        thread = threading.Thread(target=self._traced, args=(first,), daemon=True)
-        thread.start()
-        thread.join(60)
-        assert not thread.is_alive(), ("the first hangs", self.where)
-        if self.where:
-            self._second.join(60)
-            assert not self._second.is_alive(), ("the second hangs", self.where)
-
-    def _run(self, name, call):
-        try:
-            self.answers[name] = call()
-        except BaseException as error:
-            self.answers[name] = repr(error)
-
-    def _traced(self, first):
-        sys.settrace(self._trace)
-        try:
-            self._run("first", first)
-        finally:
-            sys.settrace(None)
-
-    def _trace(self, frame, event, _):
-        if frame.f_globals["__name__"] not in OURS:
-            return None
-        if event == "line":
-            self._left -= 1
-            if self._left == 0:
-                self.where = f"{frame.f_code.co_name}:{frame.f_lineno}"
-                self._second.start()
-                self._second.join(self._patience)
-                self.meanwhile = not self._second.is_alive()
-        return self._trace
-
-
 #: Lines from one at which a thread is held up to the next.
 STEP = 1 if os.environ.get("PARMAP_FULL") == "1" else 11
 
 
-def at_each_line(first, second, **options):
+def at_each_line(first, second, patience=0.02):
     """Both of them, for one line after the other."""
     at = 1
     while True:
-        both = HeldUp(first, second, at, **options)
+        both = HeldUp(first, second, at, modules=OURS, patience=patience, raised=repr, seconds=60)
         if not both.where:
             assert at > 30, "nothing was held up"
             return
@@ -359,7 +315,7 @@ def test_others_while_one_is_sent_or_taken(second, size):
         for both in at_each_line(
             lambda: pool.submit(abs, -3).result(timeout=60), lambda: SECONDS[second](pool)
         ):
-            assert both.answers == {"first": 3, "second": 7}, both.where
+            assert both.results == {"first": 3, "second": 7}, both.where
             assert is_settled(pool), both.where
 
 
@@ -378,7 +334,7 @@ def test_who_holds_one_up_for_long_holds_up_nobody_else(monkeypatch):
         for both in at_each_line(
             lambda: pool.submit(abs, -3).result(timeout=60), others, patience=2
         ):
-            assert both.answers == {"first": 3, "second": 7}, both.where
+            assert both.results == {"first": 3, "second": 7}, both.where
             assert both.meanwhile or locked[-1], both.where
             assert is_settled(pool), both.where
 
@@ -393,8 +349,8 @@ def test_the_end_while_one_is_sent_or_taken(monkeypatch):
         return pools[-1].submit(abs, -3).result(timeout=60)
 
     for both in at_each_line(submit, lambda: pools[-1].shutdown(), patience=0.2):  # noqa: PLW0108 -- another one each time
-        assert both.answers["second"] is None, both.where
-        said = both.answers["first"]
+        assert both.results["second"] is None, both.where
+        said = both.results["first"]
         refused = ("shutdown", "shut down", "ParmapError")
         assert said == 3 or any(word in said for word in refused), (both.where, said)
         pools.append(Pool(1))

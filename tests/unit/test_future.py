@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 
 from parmap import _future
 
+from ..held import HeldUp
+
 pytestmark = pytest.mark.skipif(
     _future.new is concurrent.futures.Future, reason="the standard library's own are in use"
 )
@@ -68,60 +70,10 @@ def test_it_does_what_the_standard_one_does(steps):
 # --- two threads, one of which is held up at each place -------------------------------------------------
 
 
-class HeldUp:
-    """Runs `first` in a thread, lets `second` run in another before its `at`th line, and waits for both.
-
-    `second` may have to wait for `first`, which therefore goes on soon; or `first` for `second` before it
-    gets there.
-    """
-
-    def __init__(self, first, second, at):
-        self.reached = False  # whether there are so many lines
-        self.results = {}
-        self._left = at
-        self._let_go = threading.Lock()
-        self._second = threading.Thread(target=self._run, args=("second", second), daemon=True)
-        thread = threading.Thread(target=self._traced, args=(first,), daemon=True)
-        thread.start()
-        thread.join(0.5)
-        self._start_second()
-        thread.join(10)
-        self._second.join(10)
-        assert not thread.is_alive(), "the first hangs"
-        assert not self._second.is_alive(), "the second hangs"
-
-    def _start_second(self):
-        if self._let_go.acquire(blocking=False):
-            self._second.start()
-
-    def _run(self, name, act):
-        try:
-            self.results[name] = act()
-        except BaseException as error:
-            self.results[name] = type(error)
-
-    def _traced(self, first):
-        sys.settrace(self._trace)
-        try:
-            self._run("first", first)
-        finally:
-            sys.settrace(None)
-
-    def _trace(self, frame, event, _):
-        if frame.f_globals["__name__"] not in (
-            "parmap._future",
-            "concurrent.futures._base",
-            "threading",
-        ):
-            return None
-        if event == "line":
-            self._left -= 1
-            if self._left == 0:
-                self.reached = self._let_go.acquire(blocking=False)
-                if self.reached:
-                    self._second.start()
-                    self._second.join(0.01)
-        return self._trace
+def held_up(first, second, at):
+    """See `HeldUp`: at a line of the futures."""
+    modules = {"parmap._future", "concurrent.futures._base", "threading"}
+    return HeldUp(first, second, at, modules=modules, patience=0.01, raised=type, seconds=10)
 
 
 def at_each_line(make):
@@ -129,8 +81,8 @@ def at_each_line(make):
     at = 1
     while True:
         future, first, second = make()
-        both = HeldUp(first, second, at)
-        if not both.reached:
+        both = held_up(first, second, at)
+        if not both.where:
             assert at > 3, "nothing was held up"
             return
         yield future, both.results["first"], both.results["second"]
