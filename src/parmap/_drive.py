@@ -371,8 +371,6 @@ class Drive:
     def read_untold(self, most: int) -> tuple[int, bool]:
         """Read up to `most` items: how many there were, and whether that is all of a sound input."""
         began = time.perf_counter()
-        if self.plan.rules.delivery == "whole" and self.plan.rules.window is None:
-            most = max(most, self.intake.free)
         count, ended = self.intake.read(most)
         self.spent.pickling += time.perf_counter() - began
         return count, ended and self.intake.error is None

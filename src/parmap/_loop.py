@@ -20,6 +20,7 @@ from io import FileIO
 from . import _codec, _failure, _launch, _memory, _wire
 from ._caller import ambience
 from ._channel import SPIN, Closed, look_again
+from ._cpus import available_cpus
 from ._drive import Drive
 from ._errors import ItemTimeout, WorkerStartError
 from ._link import understand
@@ -249,7 +250,8 @@ class ProcessDrive(Drive):
             left = min(until - time.monotonic(), _LONGEST_WAIT)
             milliseconds = max(0, int(left * 1000) + 1)
         began = time.perf_counter()
-        happened, _ = look_again(self._poller, 0.0 if milliseconds == 0 else self._spin)
+        spin = 0.0 if milliseconds == 0 or self._in_the_way else self._spin
+        happened, _ = look_again(self._poller, spin)
         happened = happened or self._poller.poll(milliseconds)
         waited = time.perf_counter() - began
         self.spent.waiting += waited
@@ -266,6 +268,12 @@ class ProcessDrive(Drive):
             self.feed(Recall(time.monotonic()))
         if time.monotonic() >= self._look_at_memory:
             self._check_memory()
+
+    @property
+    def _in_the_way(self) -> bool:
+        """Whether to look again would keep a worker from its core, while all have enough to do."""
+        plan = self.plan
+        return plan.until_news > 2 * SPIN and plan.crew.at_work >= available_cpus()
 
     @property
     def due(self) -> float:

@@ -78,6 +78,8 @@ def make_drive(call: Call) -> Drive:
         most = stock.limit or options.max_workers or available_cpus()
         rules = _rules(call, min(options.max_workers or most, most))
         rules.known = _costs.get(task.key)
+        if not lazy:
+            rules.expected, rules.free = intake.total, intake.free
         drive = MapDrive(stock, task, rules, intake, **common)
     else:
         from . import _executors

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parmap import Pool, WorkerDied, _run, parallel_map
+from parmap import Pool, WorkerDied, _loop, _run, parallel_map
+from parmap._channel import SPIN
 from parmap._plan._call import Plan, Rules
 from parmap._plan._vocabulary import InputRead, Read, Send, StartWorker, WorkerReady
 from parmap._small import MapDrive
@@ -213,3 +214,27 @@ def test_the_plan_sends_what_was_sent_ahead(cost, seen, total, workers):
     assert not fits or [type(one) for one in started] == [StartWorker]
     sent = plan.handle(WorkerReady(0.0, started[0].worker, None))
     assert not fits or [*map(repr, sent)] == [repr(Send(started[0].worker, 0, total))]
+
+
+@pytest.mark.parametrize("cores", [1, 1_000])
+def test_the_caller_is_not_in_the_way_of_workers_that_have_enough_to_do(monkeypatch, cores):
+    """It looks again and again only where there is a core for it, or an answer is due at once."""
+    looked = []
+
+    def look_again(poller, seconds):
+        looked.append(seconds)
+        return poller.poll(0), 0.0
+
+    items = [20] * 20_000
+    parallel_map(count, items)
+    monkeypatch.setattr(_loop, "look_again", look_again)
+    monkeypatch.setattr(_loop, "available_cpus", lambda: cores)
+    assert parallel_map(count, items) == [190] * 20_000
+    assert 0.0 in looked if cores == 1 else looked[0] == SPIN
+
+
+def count(turns):
+    total = 0
+    for turn in range(turns):
+        total += turn
+    return total

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from parmap._plan._call import PATIENCE, STORY, Plan, Rules
 from parmap._plan._chunks import HEAVY, SLICE, Pace
 from parmap._plan._crew import INFINITY
@@ -359,6 +361,58 @@ def test_nobody_is_started_to_help_with_a_last_item():
     history.then(InputRead(0.0, 1, ended=True), StartWorker(0))
     history.then(WorkerReady(0.0, 0), Send(0, 0, 1))
     assert history.plan.deadline == INFINITY
+
+
+def test_what_costs_nothing_to_read_is_read_while_all_are_at_work():
+    (
+        History(workers=1, known=(1e-6, 1), free=10)
+        .first(Read(10))
+        .then(InputRead(0.0, 10, ended=False), StartWorker(0))
+        .then(WorkerReady(0.0, 0), Send(0, 0, 8), Send(0, 8, 10), Read(10))
+        .then(InputRead(0.0, 10, ended=False))
+        .then(ItemsDone(0.001, 0, 0, 8, 8e-6), Send(0, 10, 20), Read(64))
+    )
+
+
+def test_what_costs_something_to_read_is_read_when_somebody_waits_for_it():
+    (
+        History(workers=1, known=(1e-6, 1))
+        .first(Read(8))
+        .then(InputRead(0.0, 8, ended=False), StartWorker(0))
+        .then(WorkerReady(0.0, 0), Send(0, 0, 8), Read(8))
+        .then(InputRead(0.0, 8, ended=False), Send(0, 8, 16))
+    )
+
+
+def test_chunks_go_by_what_is_left_though_not_all_of_it_has_been_read():
+    """And the length that the input tells may be wrong."""
+    for expected, size in ((1_000, 250), (None, 800), (0, 200)):
+        history = History(workers=2, known=(1e-5, 100), expected=expected).first(Read(800))
+        history.plan.handle(InputRead(0.0, 800, ended=False))
+        assert history.plan.handle(WorkerReady(0.0, 0))[0] == Send(0, 0, size)
+
+
+def test_a_long_call_does_not_end_in_many_small_messages():
+    pace = Pace(None, known=(1e-6, 1_000))
+    assert pace.size(600, 2) == 150
+    assert pace.size(600, 2, 4_800) == 300
+    assert pace.size(4_000, 2, 4_800) == 1_000
+    assert pace.size(600, 2, 10**6) == 500  # half a millisecond of work is enough
+    assert Pace(None, known=(0.1, 1_000)).size(600, 2, 4_800) == 1
+
+
+def test_when_news_can_be_expected():
+    history = History(workers=2, known=(0.001, 1), expected=16)
+    plan = history.plan
+    assert plan.until_news == 0
+    history.first(Read(8))
+    history.then(InputRead(0.0, 16, ended=True), StartWorker(0), StartWorker(1))
+    history.then(WorkerReady(0.0, 0), Send(0, 0, 4), Send(0, 4, 7))
+    assert plan.until_news == pytest.approx(0.007)
+    history.then(WorkerReady(0.0, 1), Send(1, 7, 10), Send(1, 10, 12))
+    assert plan.until_news == pytest.approx(0.006)
+    plan.rules.chunksize = 2
+    assert plan.until_news == pytest.approx(0.002)
 
 
 def test_items_known_to_be_dear_go_one_by_one():

@@ -26,6 +26,8 @@ rules_of_calls = st.fixed_dictionaries(
         "tasks_per_worker": st.sampled_from([None, None, 1, 3]),
         "keep_idle": st.booleans(),
         "known": st.sampled_from([None, None, *KNOWN]),
+        "expected": st.sampled_from([None, None, 0, 3, 10, 1_000]),
+        "free": st.sampled_from([0, 0, 1, 5]),
     }
 )
 deliveries = st.sampled_from([("whole", None), ("ordered", 1), ("ordered", 4), ("unordered", 2)])

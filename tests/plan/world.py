@@ -706,7 +706,7 @@ class Seeded(World):
             leaves = what == "leaves" and worker.up and worker.current is None
             blame = what == "dies"
             self.die(worker, f"death of worker {worker.number}", blame=blame, orderly=leaves)
-        if self.finished is None and self.random.random() < 0.02:
+        if self.finished is None and self.random.random() < 0.05:
             self.feed(Stop(self.now, "stopped"))
 
     def late_news(self):
@@ -778,6 +778,8 @@ def draw(random):
         delivery=delivery,
         keep_idle=random.random() < 0.7,
         known=random.choice(KNOWN) if random.random() < 0.4 else None,
+        expected=random.choice([0, length, length, 1_000]) if random.random() < 0.5 else None,
+        free=0 if lazy else random.choice([0, 0, 1, 5]),
     )
     faults = random.choice([0.0, 0.02, 0.1, 0.4])
     costs = random.choice([(0.0,), (0.001,), (0.0001, 0.01), (0.001, 0.1, 3.0)])

@@ -81,7 +81,9 @@ class Rules:
     __slots__ = (
         "chunksize",
         "delivery",
+        "expected",
         "first_in_time",
+        "free",
         "item_timeout",
         "keep_idle",
         "known",
@@ -108,6 +110,8 @@ class Rules:
         delivery: str = "whole",
         keep_idle: bool = True,
         known: tuple[float, int] | None = None,
+        expected: int | None = None,
+        free: int = 0,
     ) -> None:
         self.workers = workers  # most at once
         self.chunksize = chunksize  # items a message; None: adaptive
@@ -120,6 +124,8 @@ class Rules:
         self.tasks_per_worker = tasks_per_worker  # items before a worker is replaced
         self.delivery = delivery  # "whole", "ordered" or "unordered"
         self.known = known  # what an item cost in a former call: see `Pace`
+        self.expected = expected  # items in all, as far as anybody can tell before they are read
+        self.free = free  # items to read at once though fewer are wanted: it costs next to nothing
         self.keep_idle = keep_idle  # else a worker with nothing to do is let go at once
 
 
@@ -187,6 +193,13 @@ class Plan:
         if fullest is not None:
             due = min(due, fullest.news + SLICE)
         return due
+
+    @property
+    def until_news(self) -> float:
+        """Seconds that a worker takes until it answers, on average and as far as is known."""
+        held = self.read - self.waiting.count - self.settled.count
+        most = self.rules.chunksize or held
+        return min(most, held / (self.crew.at_work or 1)) * (self.pace.cost or 0.0)
 
     @property
     def done(self) -> int:
@@ -426,6 +439,8 @@ class Plan:
         if member is not None:
             return self._feed(member, now)
         if crew.full:
+            if self.rules.free and waiting < self.pace.size(None, self.rules.workers):
+                self._ask_to_read()  # while all are at work, not when one of them waits for it
             return False
         coming = len(crew.coming)
         if len(self.suspects) > coming or (waiting and waiting > coming * self._chunk()):
@@ -439,9 +454,18 @@ class Plan:
 
     def _chunk(self) -> int:
         """How many items the next message to a worker with its life ahead takes."""
-        left = None if self.total is None else self.waiting.count
-        size = self.pace.size(left, self.rules.workers)
+        whole = self.rules.expected if self.total is None else self.total
+        size = self.pace.size(self._left, self.rules.workers, whole or 0)
         return min(size, self.rules.tasks_per_worker or size)
+
+    @property
+    def _left(self) -> int | None:
+        """How many items nobody has yet, whether read or not; None: nobody knows."""
+        if self.total is not None:
+            return self.waiting.count
+        if self.rules.expected is None:
+            return None
+        return self.waiting.count + max(self.rules.expected - self.read, 0)
 
     def _feed(self, member: Member, now: float) -> bool:
         waiting = self.waiting.count
@@ -499,7 +523,7 @@ class Plan:
 
     def _ask_to_read(self) -> None:
         if self._can_read and not self._reading:
-            size = self.pace.size(None, self.rules.workers)
+            size = max(self.pace.size(None, self.rules.workers), self.rules.free)
             self._reading = True
             self._out.append(Read(int(min(size, self._window - (self.read - self.taken)))))
 

@@ -27,6 +27,11 @@ HEAVY = 1 << 22
 #: Parts of what is left that each worker gets at most, so that the last chunks are small.
 SHARES = 2
 
+#: But not smaller than one part in so many of a worker's share of the whole call, up to so many seconds of
+#: work: the last messages of a short call would cost more than to wait for a larger one at its end.
+LAST = 8
+LONGEST_LAST = 0.0005
+
 
 #: Seconds that a message costs over both sides, waking the worker included: less work than that is not
 #: worth one of its own.
@@ -39,7 +44,7 @@ class Pace:
     `known` is what a former call has learned of the same function.
     """
 
-    __slots__ = ("_fixed", "_least", "_most", "_seen", "_weight", "cheap", "cost")
+    __slots__ = ("_fixed", "_last", "_least", "_most", "_seen", "_weight", "cheap", "cost")
 
     def __init__(self, fixed: int | None, known: tuple[float, int] | None = None) -> None:
         self._fixed = fixed
@@ -49,6 +54,7 @@ class Pace:
         self._seen = 0
         self._most = 1  # items in a chunk
         self._least = 1  # of which there should be so many though little is left
+        self._last = 1  # and in a long call so many
         #: Whether waiting for the next message would cost more than the work of an item.
         self.cheap = False
         if known is not None:
@@ -71,17 +77,22 @@ class Pace:
         cost = max(cost, 1e-9)
         self._most = min(int(SLICE / cost), seen * GROWTH, LARGEST)
         self._least = int(MESSAGE / cost)
+        self._last = int(LONGEST_LAST / cost)
 
     def weigh(self, count: int, nbytes: int) -> None:
         """Take in that `count` items have so many bytes; the newest count for half."""
         if count and (nbytes or self._weight):
             self._weight = (self._weight + nbytes / count) / 2 if self._weight else nbytes / count
 
-    def size(self, left: int | None, workers: int) -> int:
-        """Items that a worker is sent at once, with `left` items to go (None: nobody knows) for `workers`."""
+    def size(self, left: int | None, workers: int, whole: int = 0) -> int:
+        """Items that a worker is sent at once, with `left` items to go (None: nobody knows) for `workers`.
+
+        `whole` is how many there were.
+        """
         size = self._most
         if left is not None:
-            size = min(size, max(-(-left // (SHARES * workers)), self._least))
+            least = max(self._least, min(whole // (LAST * workers), self._last))
+            size = min(size, max(-(-left // (SHARES * workers)), least))
         if self._weight:
             size = min(size, int(HEAVY / self._weight))
         if self._fixed is not None:  # as many of the caller's chunks

@@ -124,6 +124,11 @@ class Crew:
         """Whether no further worker may be started."""
         return len(self.members) >= self.most
 
+    @property
+    def at_work(self) -> int:
+        """How many hold something, or are being killed."""
+        return len(self.members) - len(self.coming) - len(self.idle) - len(self.through)
+
     def hungry(self, *, ahead: bool) -> Member | None:
         """A worker that should be sent something; `ahead`: though it still runs what it has."""
         for pool in (self.idle, self.low) if ahead else (self.idle,):
