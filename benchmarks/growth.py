@@ -6,7 +6,8 @@ from random import Random
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from .workloads.tools import check, median, seconds, square
+from .workloads.tools import check, count, median, seconds, square
+from .workloads.work import beside_serial
 
 if TYPE_CHECKING:
     from .peers import Peer
@@ -56,6 +57,23 @@ def _fastest(library: Peer, many: list[bytes]) -> tuple[float, list[int]]:
         results = library.map(len, many)
         times.append(perf_counter() - began)
     return min(times), results
+
+
+def work(peer: type[Peer], *, quick: bool) -> Numbers:
+    """A loop in each of many items, a tenth of a second in all: how many times faster than serial code.
+
+    Where that is 1 it begins to pay.
+    """
+    speed_ups, alone = {}, {}
+    with peer() as library:
+        library.map(count, [1, 1])
+        for turns in (1, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000):
+            cost = seconds(lambda turns=turns: list(map(count, [turns] * 2_000))) / 2_000
+            many = [turns] * int((0.1 if quick else 0.3) / cost)
+            ratios = [beside_serial(library, many, None)[0] for _ in range(3 if quick else 9)]
+            speed_ups[str(turns)] = 1 / median(ratios)
+            alone[str(turns)] = cost
+    return {"speed-up": speed_ups, "serial time an item": alone}
 
 
 def _available() -> int:

@@ -289,6 +289,12 @@ BESIDE = ("serial", "parmap", "multiprocessing.Pool", "joblib", "mpire")
 GROWTHS = [
     Growth(growth.items, BESIDE, "items in the call", (Quantity("time an item", "us"),)),
     Growth(
+        growth.work,
+        ("parmap", "multiprocessing.Pool", "joblib", "mpire"),
+        "turns of a loop in each item",
+        (Quantity("speed-up", "x", more_is_better=True), Quantity("serial time an item", "us")),
+    ),
+    Growth(
         growth.sizes,
         ("parmap", "multiprocessing.Pool", "joblib", "mpire", "Ray"),
         "bytes an item",

@@ -21,7 +21,7 @@ def cpu(peer: type[Peer], *, quick: bool) -> Numbers:
     with peer() as library:
         library.map(count, [1, 1])
         speeds = {
-            setting: 1 / _beside_serial(library, items, size)[0]
+            setting: 1 / beside_serial(library, items, size)[0]
             for setting, size in settings(peer, *((32,) if quick else (8, 32, 125))).items()
         }
     return {"speed-up": speeds}
@@ -42,7 +42,7 @@ def heavy(peer: type[Peer], *, quick: bool) -> Numbers:
         library.map(count, [1, 1])
         for order, costs in {"random order": items, "longest last": sorted(items)}.items():
             found[order] = {
-                setting: _beside_serial(library, costs, size)[0] / least
+                setting: beside_serial(library, costs, size)[0] / least
                 for setting, size in settings(peer, *((1,) if quick else (1, 4, 16))).items()
                 if not (size == 1 and peer.an_item_a_message)  # it is the default
             }
@@ -55,7 +55,7 @@ def _heavy_tailed(turns_a_millisecond: int, many: int) -> list[int]:
     return [int(turns_a_millisecond * milliseconds) for milliseconds in costs]
 
 
-def _beside_serial(library: Peer, items: list[int], size: int | None) -> tuple[float, float]:
+def beside_serial(library: Peer, items: list[int], size: int | None) -> tuple[float, float]:
     """Time over that of serial code, half of which runs right before and half right after."""
     serial = seconds(lambda: list(map(count, items[::2])))
     parallel = seconds(library.map, count, items, size)
