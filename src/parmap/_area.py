@@ -13,6 +13,7 @@ other, and says that it has.
 from __future__ import annotations
 
 import os
+import sys
 
 from . import _memory
 from ._plan._chunks import LARGEST
@@ -21,6 +22,7 @@ from ._segments import Segment
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import mmap
+    from typing import Any
 
 #: Places for the results of a message of items.
 ROOM = LARGEST
@@ -34,6 +36,7 @@ RUN = 1  # the place of the first item of the run at hand, -1 between runs
 BLANK = 2
 
 _HEAD = 64  # bytes: a cache line
+_LOWEST = 0 if sys.byteorder == "little" else 7  # where the lowest byte of a whole number is
 SIZE = _HEAD + 2 * ROOM * 8
 
 
@@ -46,8 +49,9 @@ class Area:
         self._map: mmap.mmap = _memory.shared(fd, SIZE)
         self._raw = memoryview(self._map)
         self.words = self._raw[:_HEAD].cast("q")
-        #: By their format: the places, as whole numbers or as floating-point ones.
-        self.numbers = {form: self._raw[_HEAD:].cast(form) for form in ("q", "d")}
+        whole = self._raw[_HEAD:].cast("q")
+        #: The places by the format of what is there; a truth value is placed as a whole number.
+        self.numbers: dict[str, Any] = {"q": whole, "d": self._raw[_HEAD:].cast("d"), "?": whole}
 
     def keep_from_forks(self) -> None:
         """Let no process that the function forks, and that comes back from it, write here."""
@@ -72,8 +76,8 @@ class Area:
         blank = self.words[BLANK]
         return places.index(blank) if blank in places else count
 
-    def take(self, place: int, count: int, upto: int) -> bytes:
-        """A copy of results, the last of which belongs to the ordinal before `upto`.
+    def take(self, place: int, count: int, upto: int, form: str) -> bytes:
+        """A copy of results of this format, the last of which belongs to the ordinal before `upto`.
 
         Raises:
             ValueError: There are no such places.
@@ -82,7 +86,8 @@ class Area:
         if place < 0 or begin + count * 8 > SIZE:
             msg = f"there are no {count} places from {place} on"
             raise ValueError(msg)
-        copy = self._raw[begin : begin + count * 8].tobytes()
+        some = self._raw[begin : begin + count * 8]
+        copy = (some[_LOWEST::8] if form == "?" else some).tobytes()
         self.words[TAKEN] = upto
         return copy
 

@@ -14,7 +14,7 @@ from _pickle import dumps, loads
 from itertools import accumulate
 from types import FunctionType
 
-from . import _arrays, _byvalue, _kept
+from . import _arrays, _byvalue, _fixed, _kept
 from ._memory import BESIDE
 from ._plain import SCALARS
 from ._serialization import SerializationError
@@ -33,13 +33,14 @@ if TYPE_CHECKING:
 _BATCH = 0  # (kind, count): one part, the pickle of a list or range of scalars and plain values
 _JOINED = 1  # (kind, [length, ...]): one part, pickles one after another
 _SINGLE = 2  # (kind, parts): one value in several parts, its pickle and its large buffers
-NUMBERS = 3  # (kind, format): one part, ints or floats of eight bytes each, as in memory
+NUMBERS = 3  # (kind, format): one part, numbers of one type as in memory
 PLACED = 4  # (kind, format, place): no part, results that are in an `_area`
 _ARRAY = 5  # (kind, count), alone: an array of so many items, its pickle and perhaps its buffer
 _BARE = (_BATCH, NUMBERS, _ARRAY)  # values that need no unpacking one by one
 
-#: The format of numbers that are all of one type: half as dear as a pickle, on either side.
-FORMATS = {int: "q", float: "d"}
+#: The format of numbers that are all of one type: half as dear as a pickle, on either side. And of truth
+#: values, which take a byte each.
+FORMATS = {int: "q", float: "d", bool: "?"}
 
 #: What is done for so many values takes longer than it saves where they are fewer.
 _MANY = 64
@@ -96,20 +97,21 @@ class Pickles:
 
 
 class Numbers:
-    """Ints or floats, all of one type, as they are in memory: a slice of them costs nothing."""
+    """Ints, floats or truth values, all of one type, as they are in memory: a slice of them costs nothing."""
 
-    __slots__ = ("data", "form")
+    __slots__ = ("_width", "data", "form")
 
     def __init__(self, form: str, data: memoryview) -> None:
         self.form = form
         self.data = data
+        self._width = struct.calcsize(form)
 
     def __len__(self) -> int:
-        return len(self.data) // 8
+        return len(self.data) // self._width
 
     def __getitem__(self, span: slice) -> Numbers:
         begin, end, _ = span.indices(len(self))
-        return Numbers(self.form, self.data[8 * begin : 8 * end])
+        return Numbers(self.form, self.data[self._width * begin : self._width * end])
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.data.cast(self.form))  # type: ignore[call-overload]
@@ -320,7 +322,7 @@ def bundle(values: Any, kinds: Collection[type] | None = None) -> tuple[list[Any
         return bundled
     if kinds is None:
         kinds = set(map(type, values))
-    elif type(values) is list and kinds in ({int}, {float}):
+    elif type(values) is list and len(kinds) == 1 and FORMATS.keys() >= set(kinds):
         numbers = as_numbers(values, *kinds)
         if numbers is not None:
             return [(NUMBERS, numbers.form)], [numbers.data]
@@ -377,7 +379,7 @@ def _parcelled(values: Sequence[Any]) -> tuple[list[Any], Parts]:
 
 
 def as_numbers(values: list[Any], kind: type) -> Numbers | None:
-    """Values of type `int` or `float` as they are in memory; None if they are better pickled.
+    """Values of a type that has a format as they are in memory; None if they are better pickled.
 
     As they are where one has more than eight bytes, or where they are few.
     """
@@ -431,9 +433,9 @@ def _load_batch(data: memoryview, count: int) -> Sequence[Any]:
     try:
         batch: Sequence[Any] = loads(data) if count < _MANY else uncollected(lambda: loads(data))
     except _byvalue.RAISED:
-        if b"numpy" not in bytes(data):
+        if not any(name in bytes(data) for name in _fixed.MENTIONED):
             raise  # this is no batch of ours
-        return [Packed([data])] * count  # NumPy is not to be had here: each is to say so
+        return [Packed([data])] * count  # the module is not to be had here: each is to say so
     return batch
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from itertools import chain, islice, zip_longest
 
-from . import _arrays, _instances, _plain
+from . import _arrays, _fixed, _instances, _plain
 from ._codec import (
     FORMATS,
     Buffers,
@@ -193,6 +193,10 @@ class Intake:
         """What stands for items of one type, which are no scalars; None: each goes by itself."""
         if _arrays.is_number(kind):
             return run
+        if _fixed.all_fixed(run, kind):
+            size: Any = kind.__sizeof__
+            self.nbytes += sum(map(size, run))
+            return run
         if _arrays.of_array(kind):
             array = _arrays.stacked(run)
             self.nbytes += 0 if array is None else array.nbytes
@@ -234,7 +238,7 @@ class Intake:
         plain: tuple[Any, int] | None = None
         if kind in _plain.KINDS:
             plain = _plain.copied(item)
-        elif kind in SCALARS or _arrays.is_number(kind):
+        elif kind in SCALARS or _plain.all_values([item], kind):
             plain = item, 0
         if plain is not None:
             self.kinds.add(kind)

@@ -383,7 +383,7 @@ class Link:
         if kind == _codec.PLACED and self._area is not None:
             _, form, place = parcels[0]
             parcels = [(_codec.NUMBERS, form)]
-            parts = [parts[0], memoryview(self._area.take(place, count, ordinal + count))]
+            parts = [parts[0], memoryview(self._area.take(place, count, ordinal + count, form))]
         elif kind == _codec.NUMBERS and self._area is None:
             self._wants_area = count >= _area.WORTH and CAN_PASS_FDS
         self._unheard -= count

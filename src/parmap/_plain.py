@@ -1,4 +1,6 @@
-"""Small tuples, lists and dictionaries that hold scalars alone, NumPy's too, as records often do.
+"""Small tuples, lists, dictionaries and sets that hold values alone that nobody can tell from equal ones.
+
+Those are scalars, NumPy's too, and fixed values such as dates: as records often do.
 
 A copy of one shares nothing that anybody could change with any other, so many of them go in one pickle,
 which takes a tenth of what a pickle for each does.
@@ -8,10 +10,11 @@ from __future__ import annotations
 
 from itertools import chain
 
-from . import _arrays
+from . import _arrays, _fixed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 #: The types whose values may be batched: nobody can tell them from equal ones.
@@ -21,7 +24,10 @@ SCALARS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 SIZED = frozenset({str, bytes})
 
 #: What may be plain.
-KINDS = (tuple, list, dict)
+KINDS = (tuple, list, dict, set, frozenset)
+
+#: Which of these need no copy.
+_NEVER_CHANGE = (tuple, frozenset)
 
 _values: Any = dict.values  # pyright: ignore[reportUnknownMemberType]
 
@@ -57,9 +63,9 @@ def copied(value: Any) -> tuple[Any, int] | None:
                 nbytes += leaf.bit_length() >> 3
         elif of is str or of is bytes:
             nbytes += len(leaf)
-        elif of not in SCALARS and not _arrays.is_number(of):
+        elif of not in SCALARS and not all_values([leaf], of):
             return None
-    return value if kind is tuple else value.copy(), nbytes
+    return value if kind in _NEVER_CHANGE else value.copy(), nbytes
 
 
 def all_copied(values: list[Any], kind: type) -> tuple[list[Any], int] | None:
@@ -68,15 +74,29 @@ def all_copied(values: list[Any], kind: type) -> tuple[list[Any], int] | None:
         return None
     if len(values[0]) <= _LONGEST and copied(values[0]) is None:
         return None  # nor are the others, probably
-    made = values if kind is tuple else [*map(kind, values)]
+    made = values if kind in _NEVER_CHANGE else [*map(kind, values)]
     nbytes = 0
     for inside in (made, map(_values, made)) if kind is dict else (made,):
         leaves = [*chain.from_iterable(inside)]
         kinds = set(map(type, leaves))
-        if not all(kind in SCALARS or _arrays.is_number(kind) for kind in kinds):
+        if not all(_are_alike(leaves, kind) for kind in kinds):
             return None
         nbytes += _heavy(leaves, kinds)
     return made, nbytes
+
+
+def all_values(values: Sequence[Any], kind: type) -> bool:
+    """Whether nobody can tell any of these, of this type and no scalars, from equal ones."""
+    return _arrays.is_number(kind) or _fixed.all_fixed(values, kind)
+
+
+def _are_alike(leaves: list[Any], kind: type) -> bool:
+    """Whether nobody can tell those of this type from equal ones."""
+    if kind in SCALARS or _arrays.is_number(kind):
+        return True
+    return _fixed.is_fixed(kind) and all_values(
+        [leaf for leaf in leaves if type(leaf) is kind], kind
+    )
 
 
 def _heavy(leaves: list[Any], kinds: set[type]) -> int:

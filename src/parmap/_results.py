@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from . import _area, _arrays, _codec, _instances, _plain, _wire
+from . import _area, _arrays, _codec, _fixed, _instances, _plain, _wire
 from ._plain import SCALARS
 
 TYPE_CHECKING = False
@@ -39,13 +39,15 @@ class Results:
         self.area: _area.Area | None = None
         self.number: type | None = None  # what the newest were, if they all were of one type
         self.placed = 0  # how many there are; then there are no others
+        self.fit = True  # whether all that are numbers had room in their places so far
         self.shift = 0  # from an ordinal to its place
         self._half = 0
         self._ends = [0, 0]  # the ordinals after the last result in each half of the area
 
     def forget(self) -> None:
-        """Let go of the classes of the calls before."""
+        """Let go of what the calls before had: classes, and large numbers."""
         self._quick = None
+        self.fit = True
 
     def begin(self, ordinal: int) -> None:
         """Expect the results of a message of items."""
@@ -54,7 +56,7 @@ class Results:
 
     def find_place(self, ordinal: int, count: int) -> bool:
         """Find room in the area for the results of a message of items, if they are numbers."""
-        if self.area is None:
+        if self.area is None or not self.fit:
             return False
         half = self._half = 1 - self._half
         if count > _area.ROOM or self.area.words[_area.TAKEN] < self._ends[half]:
@@ -96,6 +98,9 @@ class Results:
                 return kind
             array = _arrays.copied(result)
             kept = None if array is None else (array, array.nbytes)
+        elif _fixed.all_fixed([result], kind):
+            self._keep(result, 0)
+            return None if _fixed.has_zone(kind) else kind
         if kept is not None:
             self._keep(*kept)
         else:

@@ -76,10 +76,8 @@ def make_drive(call: Call) -> Drive:
     if stock is not None:
         assert task is not None
         most = stock.limit or options.max_workers or available_cpus()
-        rules = _rules(call, min(options.max_workers or most, most))
+        rules = _rules(call, min(options.max_workers or most, most), intake)
         rules.known = _costs.get(task.key)
-        if not lazy:
-            rules.expected, rules.free = intake.total, intake.free
         drive = MapDrive(stock, task, rules, intake, **common)
     else:
         from . import _executors
@@ -89,7 +87,7 @@ def make_drive(call: Call) -> Drive:
             runner,
             task,
             call.func,
-            _rules(call, workers),
+            _rules(call, workers, intake),
             intake,
             star=call.star,
             halts=halts,
@@ -156,10 +154,11 @@ def is_threads(executor: Any) -> bool:
     return type(executor).__name__ != "InterpreterPoolExecutor"
 
 
-def _rules(call: Call, workers: int) -> Rules:
+def _rules(call: Call, workers: int, intake: Intake) -> Rules:
     options = call.options
     chunksize, window = options.chunksize, options.buffersize
-    if call.delivery != "whole" and options.executor == "serial":
+    whole = call.delivery == "whole"
+    if not whole and options.executor == "serial":
         chunksize = window = 1  # as lazy as `map`
     return Rules(
         workers=workers,
@@ -170,6 +169,8 @@ def _rules(call: Call, workers: int) -> Rules:
         stop_at_time=INFINITY if options.timeout is None else time.monotonic() + options.timeout,
         item_timeout=options.item_timeout,
         delivery=call.delivery,
+        expected=intake.total if whole else None,
+        free=intake.free if whole else 0,
     )
 
 

@@ -139,7 +139,8 @@ class Runner:
         if results.number is None:
             self._run_fast(values, begin, end, ordinal)
             kinds = results.kinds
-            results.number = next(iter(kinds)) if kinds in ({int}, {float}) else None
+            if results.fit and len(kinds) == 1 and _codec.FORMATS.keys() >= kinds:
+                (results.number,) = kinds
             return
         if results.has_others:
             results.report()
@@ -174,7 +175,8 @@ class Runner:
                         break
                     try:
                         some[at] = result
-                    except ValueError:  # an int of more than eight bytes
+                    except ValueError:  # an int of more than eight bytes: more of them may come
+                        results.fit = False
                         break
                 else:
                     continue

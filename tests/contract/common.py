@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import math
+import pathlib
+from decimal import Decimal
 from typing import Any
 
 from hypothesis import strategies as st
@@ -60,8 +63,21 @@ scalars = st.one_of(
     st.text(max_size=6),
     st.binary(max_size=6),
 )
+fixed = st.one_of(
+    st.dates(),
+    st.times(),
+    st.datetimes(),
+    st.datetimes(timezones=st.just(datetime.UTC)),
+    st.timedeltas(),
+    st.decimals(allow_nan=False),
+    st.fractions(),
+    st.uuids(),
+    st.text("ab./\\", max_size=4).map(pathlib.Path),
+    st.text("ab./\\", max_size=4).map(pathlib.PureWindowsPath),
+)
 hashable = st.one_of(
     scalars,
+    fixed,
     st.tuples(scalars, scalars),
     st.frozensets(st.integers(), max_size=1),  # the order of more is outside the promise
     st.builds(Point, st.integers(), st.text(max_size=3)),
@@ -115,6 +131,8 @@ def same(one, other):
         return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
     if isinstance(one, BaseException):
         return same(one.args, other.args) and same(dict(one.__dict__), dict(other.__dict__))
+    if isinstance(one, Decimal):
+        return one.as_tuple() == other.as_tuple()
     return one == other
 
 

@@ -24,6 +24,7 @@ MANY = 6 * _area.WORTH
 #: What stands among the numbers here and there.
 ODD = {
     "bool": True,
+    "int": 1,
     "none": None,
     "large": 1 << 63,
     "lowest": -(1 << 63),
@@ -40,6 +41,11 @@ class Number(int):
     """An int, and yet none."""
 
 
+def is_even(number):
+    """Truth values, too, are placed as numbers."""
+    return number % 2 == 0
+
+
 def mostly_number(x, odd, at, kind=int):
     if x in at:
         if odd == "raises":
@@ -52,7 +58,7 @@ def shown(results):
     return [(type(result), repr(result)) for result in results]
 
 
-@pytest.mark.parametrize("kind", [int, float])
+@pytest.mark.parametrize("kind", [int, float, is_even])
 @pytest.mark.parametrize("odd", [*ODD, "subclass"])
 def test_one_that_is_another(kind, odd):
     func = partial(mostly_number, odd=odd, at={0, 1, 2000, 2001, MANY - 1}, kind=kind)
@@ -85,9 +91,10 @@ def test_one_that_raises(chunksize):
 @given(
     tail=st.lists(st.sampled_from([0, 1, -5, 2.5, True, None, 1 << 70, "s", (1,)]), max_size=40),
     start=st.integers(0, 2000),
+    kind=st.sampled_from([int, float, is_even]),
 )
-def test_whatever_stands_among_them(area_pool, tail, start):
-    values = [*range(start), *tail, *range(50)]
+def test_whatever_stands_among_them(area_pool, tail, start, kind):
+    values = [*map(kind, range(start)), *tail, *map(kind, range(50))]
     got = parallel_map(partial(pick, values), range(len(values)), executor=area_pool)
     assert shown(got) == shown(values)
 
@@ -183,7 +190,7 @@ def test_how_far_a_run_is():
     for done in range(10):
         other.numbers["q"][5 + done] = done
         assert area.filled(10) == done + 1
-    assert area.take(5, 10, upto=77) == struct.pack("10q", *range(10))
+    assert area.take(5, 10, upto=77, form="q") == struct.pack("10q", *range(10))
     assert other.words[_area.TAKEN] == 77
 
 
@@ -191,7 +198,7 @@ def test_how_far_a_run_is():
 def test_places_that_are_not_there(place):
     _, area = _area.make()
     with pytest.raises(ValueError, match="no 10 places"):
-        area.take(place, 10, upto=0)
+        area.take(place, 10, upto=0, form="q")
 
 
 def test_no_room(monkeypatch):

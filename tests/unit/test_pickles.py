@@ -19,7 +19,7 @@ from parmap._codec import Buffers, Packed, Pickles, bundle, load, pickled_each, 
 from parmap._intake import Intake
 from parmap._memory import BESIDE
 
-from ..contract.common import same
+from ..contract.common import fixed, same
 
 
 def pack_each(values):
@@ -30,10 +30,17 @@ def views(parts):
     return [memoryview(bytes(part)) for part in parts]
 
 
+class Zone(datetime.tzinfo):
+    """One of somebody's own."""
+
+    def utcoffset(self, _):
+        return datetime.timedelta(hours=1)
+
+
 OTHERS = st.one_of(
-    st.sets(st.integers(), max_size=3),
-    st.dates(),
-    st.fractions(),
+    st.tuples(st.sets(st.integers(), max_size=3)),
+    st.integers(0, 9).map(range),
+    st.datetimes(timezones=st.builds(Zone)),
     st.lists(st.lists(st.integers(), max_size=2), max_size=3),
     st.dictionaries(st.text(max_size=3), st.lists(st.text(max_size=3)), max_size=3),
 )
@@ -44,6 +51,8 @@ PLAIN = st.one_of(
     st.text(max_size=5),
     st.lists(st.integers(), max_size=3),
     st.dictionaries(st.text(max_size=3), st.integers(), max_size=3),
+    st.sets(st.integers(), max_size=1),
+    fixed,
 )
 
 
@@ -137,12 +146,13 @@ def test_the_caller_keeps_them_as_they_were():
 
 
 def test_runs_of_them_are_joined():
-    intake = Intake([[{number} for number in range(50)]], star=False, strict=False, packing=True)
+    items = [[{number}] for number in range(50)]
+    intake = Intake([items], star=False, strict=False, packing=True)
     for _ in range(5):
         intake.read(10)
     values = intake.values(5, 45)
     assert type(values) is Pickles
-    assert [unpack(views(one.parts)) for one in values] == [{number} for number in range(5, 45)]
+    assert [unpack(views(one.parts)) for one in values] == items[5:45]
 
 
 # --- results ------------------------------------------------------------------------------------------

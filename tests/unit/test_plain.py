@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import copy
+import copyreg
+import datetime
+import decimal
 import enum
+import fractions
+import pathlib
+import uuid
 from collections import OrderedDict
 from typing import NamedTuple
 
@@ -11,9 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parmap._plain import SCALARS, all_copied, copied
+from parmap._plain import SCALARS, all_copied, all_values, copied
 
-from ..contract.common import same, scalars, values
+from ..contract.common import fixed, same, scalars, values
 
 
 class Named(NamedTuple):
@@ -24,15 +30,38 @@ class Level(enum.IntEnum):
     LOW = 1
 
 
+class Zone(datetime.tzinfo):
+    pass
+
+
+class Day(datetime.date):
+    pass
+
+
 class Text(str):
     __slots__ = ()
 
 
-keys = scalars.filter(lambda key: key == key)
+leaves = st.one_of(scalars, fixed)
+keys = leaves.filter(lambda key: key == key)
 containers = {
-    tuple: st.lists(scalars, max_size=4).map(tuple),
-    list: st.lists(scalars, max_size=4),
-    dict: st.dictionaries(keys, scalars, max_size=4),
+    tuple: st.lists(leaves, max_size=4).map(tuple),
+    list: st.lists(leaves, max_size=4),
+    dict: st.dictionaries(keys, leaves, max_size=4),
+    set: st.sets(keys, max_size=4),
+    frozenset: st.frozensets(keys, max_size=4),
+}
+FIXED = {
+    type(pathlib.Path()),
+    pathlib.PurePosixPath,
+    pathlib.PureWindowsPath,
+    datetime.date,
+    datetime.time,
+    datetime.datetime,
+    datetime.timedelta,
+    decimal.Decimal,
+    fractions.Fraction,
+    uuid.UUID,
 }
 plain = st.one_of(*containers.values())
 
@@ -43,7 +72,7 @@ def inside(value):
 
 def is_plain(value):
     """By the letter of it."""
-    return type(value) in (tuple, list, dict) and SCALARS.issuperset(map(type, inside(value)))
+    return type(value) in containers and (SCALARS | FIXED).issuperset(map(type, inside(value)))
 
 
 @given(st.one_of(plain, values))
@@ -52,7 +81,7 @@ def test_a_copy_is_one_of_what_is_plain(value):
     assert (made is not None) == is_plain(value)
     if made is not None:
         assert same(made[0], value)
-        assert type(value) is tuple or made[0] is not value
+        assert type(value) in (tuple, frozenset) or made[0] is not value
 
 
 @given(st.sampled_from([*containers]).flatmap(lambda kind: st.lists(containers[kind], min_size=1)))
@@ -63,7 +92,8 @@ def test_copies_of_many(values):
         len(leaf) for value in values for leaf in inside(value) if type(leaf) in (str, bytes)
     )
     assert nbytes >= strings
-    assert type(values[0]) is tuple or len({*map(id, made + values)}) == 2 * len(values)
+    copied = len({*map(id, made + values)}) == 2 * len(values)
+    assert copied or type(values[0]) in (tuple, frozenset)
 
 
 @given(st.lists(st.lists(values, max_size=3), min_size=1))
@@ -82,7 +112,9 @@ NOT_PLAIN = {
     "a subclass of str in it": (Text("x"),),
     "bytearray": [bytearray(1)],
     "not small": [0] * 100,
-    "a set": {1},
+    "a set with a tuple in it": {(1,)},
+    "a zone that is somebody's": [datetime.time(tzinfo=Zone())],
+    "of a subclass of date in it": [Day(2000, 1, 1)],
     "a scalar": 1,
 }
 
@@ -114,3 +146,30 @@ def test_bytes_of_strings(value, nbytes):
 def test_bytes_of_large_numbers(value):
     assert copied(value)[1] >= 100_000
     assert all_copied([value] * 3, type(value))[1] >= 300_000
+
+
+@pytest.mark.parametrize("value", [datetime.date(2000, 1, 1), decimal.Decimal(1)])
+def test_what_somebody_pickles_in_a_way_of_his_own_is_not_batched(value, monkeypatch):
+    assert all_values([value], type(value))
+    monkeypatch.setitem(copyreg.dispatch_table, type(value), repr)
+    assert not all_values([value], type(value))
+    assert copied([value]) is None
+
+
+def test_a_class_that_only_looks_like_one_of_the_standard_library():
+    class Decimal:
+        __module__ = "decimal"
+
+    class Strange:
+        pass
+
+    Strange.__module__ = ["decimal"]
+    assert not all_values([Decimal()], Decimal)
+    assert not all_values([Strange()], Strange)
+
+
+def test_times_with_zones():
+    naive, known = datetime.time(1), datetime.time(1, tzinfo=datetime.UTC)
+    assert all_values([naive, known], datetime.time)
+    assert not all_values([naive, datetime.time(tzinfo=Zone())], datetime.time)
+    assert all_copied([[naive], [datetime.time(tzinfo=Zone())]], list) is None
