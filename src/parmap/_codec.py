@@ -330,9 +330,27 @@ def bundle(values: Any, kinds: Collection[type] | None = None) -> tuple[list[Any
         array = _arrays.as_one(values, *kinds)
         if array is not None:
             return _as_array(array)
-    if Packed not in kinds:
+    return _batched(values) if Packed not in kinds else _parcelled(values)
+
+
+def _batched(values: Any) -> tuple[list[Any], Parts]:
+    try:
         return [(_BATCH, len(values))], [dumps(values, 5)]
-    return _parcelled(values)
+    except _byvalue.RAISED:
+        if SCALARS.issuperset(map(type, values)):
+            raise  # there is no memory
+        # A class can no longer be pickled, since somebody has put another one in its place.
+        return _parcelled([*map(_by_itself, values)])
+
+
+def _by_itself(value: Any) -> Any:
+    """A value that cannot be pickled together with others as it is to travel; perhaps to say why."""
+    if type(value) in SCALARS:
+        return value
+    try:
+        return Packed([dumps(value, 5)])
+    except _byvalue.RAISED as error:
+        return _unreadable(error, 1)[0]
 
 
 def _as_it_is(values: Any) -> tuple[list[Any], Parts] | None:
@@ -362,8 +380,9 @@ def _parcelled(values: Sequence[Any]) -> tuple[list[Any], Parts]:
         if type(values[at]) is not Packed:
             while end < len(values) and type(values[end]) is not Packed:
                 end += 1
-            parcels.append((_BATCH, end - at))
-            parts.append(dumps(values[at:end], 5))
+            batched = _batched(values[at:end])
+            parcels += batched[0]
+            parts += batched[1]
         elif len(values[at].parts) > 1:
             end += 1
             parcels.append((_SINGLE, len(values[at].parts)))
@@ -432,19 +451,43 @@ def _cut(data: memoryview, lengths: Sequence[int]) -> list[memoryview]:
 def _load_batch(data: memoryview, count: int) -> Sequence[Any]:
     try:
         batch: Sequence[Any] = loads(data) if count < _MANY else uncollected(lambda: loads(data))
-    except _byvalue.RAISED:
+    except _byvalue.RAISED as error:
         if not any(name in bytes(data) for name in _fixed.MENTIONED):
             raise  # this is no batch of ours
-        return [Packed([data])] * count  # the module is not to be had here: each is to say so
+        return _unreadable(error, count)
     return batch
+
+
+class _Unreadable:
+    """Is told, when it is unpickled, why what it stands for cannot be."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+    def __reduce__(self) -> Any:
+        return _fail, (self.why,)
+
+
+def _fail(why: str) -> None:
+    raise ImportError(why)
+
+
+def _unreadable(error: BaseException, count: int) -> list[Any]:
+    """What stands for so many values, none of which can be had here: each is to say so.
+
+    To unpickle them again might succeed, and give all of them in place of each.
+    """
+    return [Packed([dumps(_Unreadable(f"{type(error).__name__}: {error}"), 5)])] * count
 
 
 def _load_array(parts: Sequence[memoryview], count: int) -> list[Any]:
     try:
         values = _arrays.items_of(unpack(parts))
-    except _byvalue.RAISED:
-        return [Packed(list(parts))] * count
-    return values if len(values) == count else [Packed(list(parts))] * count
+    except _byvalue.RAISED as error:
+        return _unreadable(error, count)
+    if len(values) != count:
+        return _unreadable(ValueError(f"{len(values)} values in place of {count}"), count)
+    return values
 
 
 def _each(

@@ -1,8 +1,9 @@
-"""Values of the standard library that never change, such as dates and paths.
+"""Values of the standard library that never change: dates, times, differences of these, decimals.
 
-Nobody can tell one from an equal one, so many may share a pickle.
-
-None of these modules is imported here: there are no such values unless the program has done so.
+Nobody can tell one from an equal one, so many may share a pickle. They are made in C, hold nothing but
+numbers, and run nobody's code as they are pickled and unpickled. (UUIDs, fractions and paths are written in
+Python, and may hold anything.) None of these modules is imported here: there are no such values unless the
+program has done so.
 """
 
 from __future__ import annotations
@@ -12,23 +13,17 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
     from typing import Any
 
-_PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
-
-#: Types by the names of their modules.
-_NAMES = {
-    "datetime": ("date", "time", "datetime", "timedelta"),
-    "decimal": ("Decimal",),
-    "fractions": ("Fraction",),
-    "pathlib": _PATHS,
-    "pathlib._local": _PATHS,  # Python 3.13
-    "uuid": ("UUID",),
+#: Where these types are, by the module that they name; a program may have one of its own by such a name.
+_PLACES = {
+    "datetime": ("_datetime", ("date", "time", "datetime", "timedelta")),
+    "decimal": ("_decimal", ("Decimal",)),
 }
 
 #: What pickles of such values, or of NumPy's numbers, mention.
-MENTIONED = (b"numpy", *(name.encode() for name in _NAMES))
+MENTIONED = (b"numpy", *(name.encode() for name in _PLACES))
 
 _module_of = type.__dict__["__module__"].__get__  # which asks no metaclass
 
@@ -36,21 +31,23 @@ _module_of = type.__dict__["__module__"].__get__  # which asks no metaclass
 _known: set[type] = set()
 
 
-def all_fixed(values: Sequence[Any], kind: type) -> bool:
-    """Whether these are such values. All are of this type."""
-    return is_fixed(kind) and (not has_zone(kind) or _have_plain_zones(values))
-
-
 def is_fixed(kind: type) -> bool:
     """Whether this is the type of such values, apart from a zone that some have."""
     if kind not in _known:
-        module: Any = _module_of(kind)
-        if type(module) is not str or kind.__name__ not in _NAMES.get(module, ()):
+        name: Any = _module_of(kind)
+        if type(name) is not str or name not in _PLACES:
             return False
-        if getattr(sys.modules.get(module), kind.__name__, None) is not kind:
+        place, names = _PLACES[name]
+        module = sys.modules.get(place)
+        if not any(getattr(module, each, None) is kind for each in names):
             return False
         _known.add(kind)
     return kind not in copyreg.dispatch_table
+
+
+def all_fixed(values: Iterable[Any], kind: type) -> bool:
+    """Whether these are such values. All are of this type."""
+    return is_fixed(kind) and (not has_zone(kind) or _have_plain_zones(values))
 
 
 def has_zone(kind: type) -> bool:
@@ -58,6 +55,6 @@ def has_zone(kind: type) -> bool:
     return hasattr(kind, "tzinfo")
 
 
-def _have_plain_zones(times: Sequence[Any]) -> bool:
-    zones = {type(time.tzinfo) for time in times}
-    return zones <= {type(None), sys.modules["datetime"].timezone}
+def _have_plain_zones(times: Iterable[Any]) -> bool:
+    utc = sys.modules["_datetime"].timezone.utc
+    return all(zone is None or zone is utc for zone in [time.tzinfo for time in times])

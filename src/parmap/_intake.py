@@ -43,8 +43,9 @@ _PIECE = 4096
 #: Bytes of strings an item, and bits of a number, that need no closer look.
 _LIGHT = 1 << 10
 
-#: Numbers in a list or range that are read at once: fewer turns for small chunks.
+#: Numbers and the like in a list or range that are read at once: fewer turns for small chunks.
 _FREE = 1024
+_LIGHT_KINDS = SCALARS - SIZED
 
 #: Containers that can be read in bulk: to iterate over them has no side effects.
 _CONTAINERS = frozenset({list, tuple, range, str, bytes, dict, set, frozenset})
@@ -75,9 +76,9 @@ class Intake:
         self._array = packing and not sliced and _arrays.is_array(only)
         self._bulk |= self._array
         self._slices = only if sliced or self._array else None
-        #: How many items may be read at once though fewer are wanted, since to read them costs nothing.
+        #: How many items may be read at once though fewer are wanted, as long as they weigh nothing.
         self.free = 0
-        if sliced and only and type(only[0]) in SCALARS - SIZED:
+        if sliced and (type(only) is range or _LIGHT_KINDS.issuperset(map(type, only[:_FREE]))):
             self.free = _FREE
         self._source: Iterator[Any] | None = None
         self._before: tuple[Any, ...] = ()  # the item that was weighed last, if it is arguments
@@ -238,8 +239,10 @@ class Intake:
         plain: tuple[Any, int] | None = None
         if kind in _plain.KINDS:
             plain = _plain.copied(item)
-        elif kind in SCALARS or _plain.all_values([item], kind):
+        elif kind in SCALARS:
             plain = item, 0
+        elif _plain.all_values([item], kind):
+            plain = item, item.__sizeof__()
         if plain is not None:
             self.kinds.add(kind)
             self._weigh([item], plain[1])

@@ -45,6 +45,8 @@ def copied(value: Any) -> tuple[Any, int] | None:
     kind = type(value)
     if kind not in KINDS or len(value) > _LONGEST:
         return None
+    # Before it is looked at: another thread may be changing it.
+    value = value if kind in _NEVER_CHANGE else value.copy()
     nbytes = 0
     leaves = value
     if kind is dict:
@@ -63,9 +65,11 @@ def copied(value: Any) -> tuple[Any, int] | None:
                 nbytes += leaf.bit_length() >> 3
         elif of is str or of is bytes:
             nbytes += len(leaf)
-        elif of not in SCALARS and not all_values([leaf], of):
-            return None
-    return value if kind in _NEVER_CHANGE else value.copy(), nbytes
+        elif of not in SCALARS:
+            if not all_values([leaf], of):
+                return None
+            nbytes += leaf.__sizeof__()
+    return value, nbytes
 
 
 def all_copied(values: list[Any], kind: type) -> tuple[list[Any], int] | None:
@@ -79,8 +83,11 @@ def all_copied(values: list[Any], kind: type) -> tuple[list[Any], int] | None:
     for inside in (made, map(_values, made)) if kind is dict else (made,):
         leaves = [*chain.from_iterable(inside)]
         kinds = set(map(type, leaves))
-        if not all(_are_alike(leaves, kind) for kind in kinds):
-            return None
+        for other in kinds - SCALARS:
+            others: list[Any] = [leaf for leaf in leaves if type(leaf) is other]
+            if not all_values(others, other):
+                return None
+            nbytes += sum([leaf.__sizeof__() for leaf in others])
         nbytes += _heavy(leaves, kinds)
     return made, nbytes
 
@@ -88,15 +95,6 @@ def all_copied(values: list[Any], kind: type) -> tuple[list[Any], int] | None:
 def all_values(values: Sequence[Any], kind: type) -> bool:
     """Whether nobody can tell any of these, of this type and no scalars, from equal ones."""
     return _arrays.is_number(kind) or _fixed.all_fixed(values, kind)
-
-
-def _are_alike(leaves: list[Any], kind: type) -> bool:
-    """Whether nobody can tell those of this type from equal ones."""
-    if kind in SCALARS or _arrays.is_number(kind):
-        return True
-    return _fixed.is_fixed(kind) and all_values(
-        [leaf for leaf in leaves if type(leaf) is kind], kind
-    )
 
 
 def _heavy(leaves: list[Any], kinds: set[type]) -> int:

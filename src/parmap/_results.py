@@ -45,9 +45,8 @@ class Results:
         self._ends = [0, 0]  # the ordinals after the last result in each half of the area
 
     def forget(self) -> None:
-        """Let go of what the calls before had: classes, and large numbers."""
+        """Let go of the classes of the calls before."""
         self._quick = None
-        self.fit = True
 
     def begin(self, ordinal: int) -> None:
         """Expect the results of a message of items."""
@@ -79,8 +78,8 @@ class Results:
             self.kinds.add(_codec.Packed)
             self.values += made
             self._pickles.clear()
+        self.kinds.add(type(value))  # first, or an interrupt would leave a value of an unknown kind
         self.values.append(value)
-        self.kinds.add(type(value))
         self._nbytes += nbytes
 
     def pack(self, result: object) -> type | None:
@@ -99,8 +98,7 @@ class Results:
             array = _arrays.copied(result)
             kept = None if array is None else (array, array.nbytes)
         elif _fixed.all_fixed([result], kind):
-            self._keep(result, 0)
-            return None if _fixed.has_zone(kind) else kind
+            kept = result, result.__sizeof__()
         if kept is not None:
             self._keep(*kept)
         else:

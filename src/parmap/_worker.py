@@ -329,6 +329,7 @@ class Worker:
 
     def _next_call(self, call: int) -> None:
         self._call, self._halted = call, -1
+        self._results.fit = True
         self._runner.begin()
         if self._has_slept or _ambience.is_disturbed(lastingly=True):
             self._has_slept = False  # threads that were left behind may have changed something, too

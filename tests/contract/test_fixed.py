@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import sys
+import threading
 import uuid
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
@@ -13,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parmap import Pool, parallel_imap, parallel_map, parallel_starmap
+from parmap import Pool, _codec, _fixed, parallel_imap, parallel_map, parallel_starmap
+from parmap._intake import Intake
 
 from .common import fixed, same, scalars
 
@@ -125,8 +127,91 @@ def without(name):
 
 
 def test_workers_that_cannot_import_the_module():
-    with Pool(1, initializer=without, initargs=("uuid",)) as pool:
-        for some in ([ALL["uuid"]] * 100, [1, (1, ALL["uuid"]), 3]):
+    with Pool(1, initializer=without, initargs=("decimal",)) as pool:
+        for some in ([ALL["decimal"]] * 100, [1, (1, ALL["decimal"]), 3]):
             got = parallel_map(str, some, executor=pool, on_error="return")
             assert {type(one).__name__ for one in got} <= {"str", "SerializationError"}
             assert any("cannot be unpickled" in str(one) for one in got)
+
+
+def test_what_cannot_be_unpickled_at_that_moment(monkeypatch):
+    """Each was to say so by being unpickled again: when that succeeded, each was all of them."""
+    parcels, parts = _codec.bundle([ALL["decimal"]] * 100)
+    load, turns = _codec.loads, []
+
+    def fail_once(*args, **kwargs):
+        turns.append(1)
+        if len(turns) == 1:
+            raise RuntimeError("not now")
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(_codec, "loads", fail_once)
+    values, broken = _codec.load(parcels, [memoryview(part) for part in parts])
+    assert broken
+    assert len(values) == 100
+    assert all("not now" in str(value.error) for value in values)
+
+
+class Other:
+    """Takes the place of a class, as libraries do that stop the clock."""
+
+
+def replace_class(number):
+    if number == 2:
+        datetime.timedelta = Other
+    return number if number % 2 else datetime.date(2000, 1, 1) - datetime.date(2000, 1, 2)
+
+
+def test_a_class_that_is_replaced_before_results_are_sent():
+    """Its values cannot be pickled any more. The worker died of it, and other items with it."""
+    with Pool(1) as pool:
+        got = parallel_map(replace_class, range(6), executor=pool, on_error="return")
+    assert got[1::2] == [1, 3, 5]
+    assert [type(one).__name__ for one in got[4::2]] == ["SerializationError"]
+
+
+def test_a_class_that_is_replaced_before_items_are_sent(pool, monkeypatch):
+    items = [1, datetime.timedelta(1), "x", datetime.date(2000, 1, 1)]
+    monkeypatch.setattr(datetime, "timedelta", Other)
+    got = parallel_map(str, items, executor=pool, on_error="return")
+    assert [got[0], *got[2:]] == ["1", "x", "2000-01-01"]
+    assert type(got[1]).__name__ == "SerializationError"
+
+
+class Count(int):
+    """An int of the program."""
+
+
+def test_what_may_hold_anything_still_goes_by_itself(pool):
+    assert not any(map(_fixed.is_fixed, [uuid.UUID, Fraction, type(Path())]))
+    odd = uuid.UUID(int=Count(7))
+    assert parallel_map(itself, [odd] * 20, executor=pool) == [odd] * 20
+
+
+def test_large_decimals_are_weighed():
+    large = decimal.Decimal("1" * 100_000)
+    for items in ([large] * 10, [(large, 1)] * 10, [[large], large, 1] * 10):
+        for shape in (list, iter):
+            intake = Intake([shape(items)], star=False, strict=False, packing=True)
+            intake.read(10)
+            assert intake.nbytes > 100_000
+
+
+def test_a_set_that_another_thread_changes(pool):
+    changing, over = set(range(10)), threading.Event()
+
+    def change():
+        number = 0
+        while not over.is_set():
+            changing.add(number % 30)
+            changing.discard((number + 15) % 30)
+            number += 1
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(100):
+            assert len(parallel_map(type, iter([changing] * 20), executor=pool)) == 20
+    finally:
+        over.set()
+        thread.join()

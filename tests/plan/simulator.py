@@ -188,7 +188,6 @@ class Simulator:
 
 def simulate(costs, workers, **rules):
     """Run a workload; `ratio` is its makespan over what nobody could better."""
-    rules = {"expected": len(costs), **rules}  # as of a list
     simulator = Simulator(costs, Rules(workers=workers, **rules)).run()
     simulator.ratio = simulator.makespan / max(sum(costs) / workers, *costs)
     return simulator

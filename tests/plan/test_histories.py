@@ -374,6 +374,16 @@ def test_what_costs_nothing_to_read_is_read_while_all_are_at_work():
     )
 
 
+def test_what_turns_out_to_weigh_something_is_not_read_ahead():
+    (
+        History(workers=1, known=(1e-6, 1), free=10)
+        .first(Read(10))
+        .then(InputRead(0.0, 10, ended=False, nbytes=20 * HEAVY), StartWorker(0))
+        .then(WorkerReady(0.0, 0), Send(0, 0, 1), Send(0, 1, 2))
+        .then(ItemsDone(0.001, 0, 0, 1, 1e-6), Send(0, 2, 3))
+    )
+
+
 def test_what_costs_something_to_read_is_read_when_somebody_waits_for_it():
     (
         History(workers=1, known=(1e-6, 1))

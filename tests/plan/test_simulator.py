@@ -12,11 +12,13 @@ from tests.plan.simulator import in_order, simulate, workloads
 WORKLOADS = workloads()
 
 
+@pytest.mark.parametrize("tells", [True, False])
 @pytest.mark.parametrize("workers", [1, 2, 8])
 @pytest.mark.parametrize("name", WORKLOADS)
-def test_no_more_than_five_per_cent_is_lost(name, workers):
+def test_no_more_than_five_per_cent_is_lost(name, workers, tells):
+    """Whether the input tells its length, as a list does, or not."""
     costs = WORKLOADS[name]
-    result = simulate(costs, workers)
+    result = simulate(costs, workers, expected=len(costs) if tells else None)
     best = max(sum(costs) / workers, in_order(costs, workers))
     assert result.makespan <= 1.05 * best
 
@@ -27,7 +29,9 @@ def test_no_more_than_five_per_cent_is_lost(name, workers):
     ["uniform 1 ms", "heavy-tailed, in random order", "cheap, then dear", "one giant first"],
 )
 def test_no_more_than_five_per_cent_over_the_ideal(name, workers):
-    assert simulate(WORKLOADS[name], workers).ratio <= 1.05
+    costs = WORKLOADS[name]
+    assert simulate(costs, workers).ratio <= 1.05
+    assert simulate(costs, workers, expected=len(costs)).ratio <= 1.05
 
 
 @pytest.mark.parametrize("workers", [2, 8])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import resource
 import signal
 import struct
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parmap import Pool, WorkerDied, _area, parallel_imap, parallel_map
+from parmap import Pool, WorkerDied, _area, _cell, _memory, _runner, parallel_imap, parallel_map
 from parmap._results import Results
 
 #: So many items that workers get an area on the way, and enough after that.
@@ -237,3 +238,41 @@ def test_what_the_caller_has_not_taken_is_not_overwritten():
     for first in range(300, 900, 100):  # what is not placed takes no room
         results.begin(first)
         assert results.find_place(first, 100)
+
+
+def test_large_numbers_do_not_take_a_message_for_each_run():
+    """Each run tried to place its first result, and sent what there was before it did."""
+    sent = []
+    results = Results(lambda _, parts: sent.append(parts))
+    _, results.area = _area.make()
+    fd = _memory.anonymous_file(_cell.SIZE)
+    cell = _cell.Cell(fd)
+    os.close(fd)
+    runner = _runner.Runner(cell, results)
+    runner.call = abs
+    results.begin(0)
+    assert results.find_place(0, 1000)
+    for at in range(0, 1000, 100):
+        runner._run_numbers([1 << 70] * 1000, at, at + 100, at)
+    assert len(sent) <= 1
+    assert not results.find_place(1000, 1000)
+    results.report()
+    results.fit = True  # as the next call begins
+    assert results.find_place(1000, 1000)
+    cell.close()
+
+
+def test_truth_values_in_places():
+    _, area = _area.make()
+    for place, value in enumerate([True, False, True]):
+        area.numbers["?"][place] = value
+    assert area.take(0, 3, upto=3, form="?") == bytes([True, False, True])
+
+
+def test_a_large_number_is_forgotten_with_its_call(capsys, monkeypatch):
+    monkeypatch.setenv("PARMAP_DEBUG", "1")
+    with Pool(1) as pool:
+        for items in (range(MANY), range(MANY), [1 << 70, *range(MANY)], range(MANY)):
+            assert parallel_map(abs, items, executor=pool) == [*items]
+    *_, with_large, last = re.findall(r"([\d,]+) received", capsys.readouterr().err)
+    assert int(last.replace(",", "")) < MANY < int(with_large.replace(",", ""))

@@ -439,7 +439,7 @@ class Plan:
         if member is not None:
             return self._feed(member, now)
         if crew.full:
-            if self.rules.free and waiting < self.pace.size(None, self.rules.workers):
+            if self._free and waiting < self.pace.size(None, self.rules.workers):
                 self._ask_to_read()  # while all are at work, not when one of them waits for it
             return False
         coming = len(crew.coming)
@@ -521,9 +521,14 @@ class Plan:
             return INFINITY
         return AHEAD * self.rules.workers * self.pace.size(None, self.rules.workers)
 
+    @property
+    def _free(self) -> int:
+        """How many items it costs next to nothing to read, as far as is known."""
+        return self.rules.free if self.pace.weightless else 0
+
     def _ask_to_read(self) -> None:
         if self._can_read and not self._reading:
-            size = max(self.pace.size(None, self.rules.workers), self.rules.free)
+            size = max(self.pace.size(None, self.rules.workers), self._free)
             self._reading = True
             self._out.append(Read(int(min(size, self._window - (self.read - self.taken)))))
 

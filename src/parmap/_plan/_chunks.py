@@ -79,6 +79,11 @@ class Pace:
         self._least = int(MESSAGE / cost)
         self._last = int(LONGEST_LAST / cost)
 
+    @property
+    def weightless(self) -> bool:
+        """Whether all items so far had no bytes worth counting."""
+        return not self._weight
+
     def weigh(self, count: int, nbytes: int) -> None:
         """Take in that `count` items have so many bytes; the newest count for half."""
         if count and (nbytes or self._weight):
