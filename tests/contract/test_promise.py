@@ -650,7 +650,8 @@ def test_a_future_whose_lock_is_lost_holds_up_no_other():
 
 def test_map_times_out():
     with Pool(1) as pool:
-        results = pool.map(sleep_at_two, [1, 2], timeout=1.0)
+        assert pool.submit(abs, -1).result() == 1  # the worker is there
+        results = pool.map(sleep_at_two, [1, 2], timeout=2.0)
         assert next(results) == 1
         with pytest.raises(TimeoutError):
             next(results)
