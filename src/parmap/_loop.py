@@ -28,7 +28,7 @@ from ._lock import careful
 from ._plan._crew import INFINITY
 from ._plan._vocabulary import GaveBack, Recall, Stop, WorkerGone, WorkerReady
 from ._serialization import SerializationError
-from ._stock import show, show_all
+from ._stock import NoWorker, show, show_all
 from ._wire import WireError
 
 TYPE_CHECKING = False
@@ -123,9 +123,9 @@ class ProcessDrive(Drive):
             self.wake_by(Wake())
         try:
             link = self.lease()
-        except OSError as error:
-            failure = WorkerStartError(f"no worker process can be started: {error}")
-            failure.__cause__ = error
+        except NoWorker as error:
+            failure = WorkerStartError(f"no worker process can be started: {error.__cause__}")
+            failure.__cause__ = error.__cause__
             self.feed(WorkerGone(time.monotonic(), worker, None, failure))
             return
         if link is None:

@@ -101,6 +101,10 @@ def default_start_method() -> str:
     return "forkserver" if hasattr(os, "fork") else "spawn"
 
 
+class NoWorker(Exception):
+    """No process can be started; its cause says why."""
+
+
 class Stock:
     """Workers of one kind, at most `limit` of them."""
 
@@ -149,7 +153,7 @@ class Stock:
         """A worker for this tenant, perhaps still starting; None: it will be offered one.
 
         Raises:
-            OSError: No process can be started.
+            NoWorker: No process can be started.
             RuntimeError: These workers have been shut down.
         """
         while True:
@@ -365,6 +369,17 @@ class Stock:
         return link
 
     def _begin(self, number: int, tenant: Tenant) -> Link:
+        try:
+            ours, cell, child = self._make(number)
+        except OSError as error:  # a signal handler's own comes later, and is none of this
+            raise NoWorker from error
+        ours.setblocking(False)
+        link = Link(number, Channel(ours), cell, child)
+        with self._lock:
+            self._leased[link] = tenant
+        return link
+
+    def _make(self, number: int) -> tuple[_socket.socket, _cell.Cell, _process.Child]:
         ours, theirs = _socket.socketpair()
         cell_fd = -1
         try:
@@ -379,11 +394,7 @@ class Stock:
             theirs.close()
             if cell_fd >= 0:
                 os.close(cell_fd)
-        ours.setblocking(False)
-        link = Link(number, Channel(ours), cell, child)
-        with self._lock:
-            self._leased[link] = tenant
-        return link
+        return ours, cell, child
 
     def _launch(self, sock: int, cell: int, number: int, ours: _socket.socket) -> _process.Child:
         lifeline = _lifeline.end()

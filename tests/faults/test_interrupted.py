@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import pytest
 
+from parmap import Pool, _launch, parallel_map
+from parmap._link import Link
+
 from .harness import FULL, run
 
 HARNESS = """
@@ -426,3 +429,21 @@ assert at > 5
         quiet=False,
         seconds=100,
     )
+
+
+def test_a_handler_that_raises_as_a_worker_has_been_started(monkeypatch):
+    """What `signal.alarm` is used for. It was taken for the worker's failure, which then was lost, for ever."""
+
+    def undisturbed(act):
+        made = act()
+        if type(made) is Link:
+            monkeypatch.undo()
+            raise TimeoutError("the alarm")
+        return made
+
+    with Pool(1, max_tasks_per_child=1) as pool:
+        assert parallel_map(abs, [-1], executor=pool) == [1]  # the clean server is there
+        monkeypatch.setattr(_launch, "undisturbed", undisturbed)
+        with pytest.raises(TimeoutError, match="the alarm"):
+            parallel_map(abs, [1], executor=pool)
+        assert parallel_map(abs, [-1], executor=pool) == [1]
