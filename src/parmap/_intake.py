@@ -239,9 +239,9 @@ class Intake:
         plain: tuple[Any, int] | None = None
         if kind in _plain.KINDS:
             plain = _plain.copied(item)
-        elif kind in SCALARS:
+        elif kind in SCALARS or _arrays.is_number(kind):
             plain = item, 0
-        elif _plain.all_values([item], kind):
+        elif _fixed.all_fixed([item], kind):
             plain = item, item.__sizeof__()
         if plain is not None:
             self.kinds.add(kind)

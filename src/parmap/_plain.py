@@ -14,7 +14,6 @@ from . import _arrays, _fixed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
 
 #: The types whose values may be batched: nobody can tell them from equal ones.
@@ -65,8 +64,8 @@ def copied(value: Any) -> tuple[Any, int] | None:
                 nbytes += leaf.bit_length() >> 3
         elif of is str or of is bytes:
             nbytes += len(leaf)
-        elif of not in SCALARS:
-            if not all_values([leaf], of):
+        elif of not in SCALARS and not _arrays.is_number(of):
+            if not _fixed.all_fixed([leaf], of):
                 return None
             nbytes += leaf.__sizeof__()
     return value, nbytes
@@ -84,17 +83,13 @@ def all_copied(values: list[Any], kind: type) -> tuple[list[Any], int] | None:
         leaves = [*chain.from_iterable(inside)]
         kinds = set(map(type, leaves))
         for other in kinds - SCALARS:
-            others: list[Any] = [leaf for leaf in leaves if type(leaf) is other]
-            if not all_values(others, other):
-                return None
-            nbytes += sum([leaf.__sizeof__() for leaf in others])
+            if not _arrays.is_number(other):
+                others: list[Any] = [leaf for leaf in leaves if type(leaf) is other]
+                if not _fixed.all_fixed(others, other):
+                    return None
+                nbytes += sum([leaf.__sizeof__() for leaf in others])
         nbytes += _heavy(leaves, kinds)
     return made, nbytes
-
-
-def all_values(values: Sequence[Any], kind: type) -> bool:
-    """Whether nobody can tell any of these, of this type and no scalars, from equal ones."""
-    return _arrays.is_number(kind) or _fixed.all_fixed(values, kind)
 
 
 def _heavy(leaves: list[Any], kinds: set[type]) -> int:

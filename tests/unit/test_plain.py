@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parmap._plain import SCALARS, all_copied, all_values, copied
+from parmap._fixed import all_fixed
+from parmap._plain import SCALARS, all_copied, copied
 
 from ..contract.common import fixed, same, scalars, values
 
@@ -145,9 +146,9 @@ def test_bytes_of_large_numbers(value):
 
 @pytest.mark.parametrize("value", [datetime.date(2000, 1, 1), decimal.Decimal(1)])
 def test_what_somebody_pickles_in_a_way_of_his_own_is_not_batched(value, monkeypatch):
-    assert all_values([value], type(value))
+    assert all_fixed([value], type(value))
     monkeypatch.setitem(copyreg.dispatch_table, type(value), repr)
-    assert not all_values([value], type(value))
+    assert not all_fixed([value], type(value))
     assert copied([value]) is None
 
 
@@ -159,12 +160,12 @@ def test_a_class_that_only_looks_like_one_of_the_standard_library():
         pass
 
     Strange.__module__ = ["decimal"]
-    assert not all_values([Decimal()], Decimal)
-    assert not all_values([Strange()], Strange)
+    assert not all_fixed([Decimal()], Decimal)
+    assert not all_fixed([Strange()], Strange)
 
 
 def test_times_with_zones():
     naive, known = datetime.time(1), datetime.time(1, tzinfo=datetime.UTC)
-    assert all_values([naive, known], datetime.time)
-    assert not all_values([naive, datetime.time(tzinfo=Zone())], datetime.time)
+    assert all_fixed([naive, known], datetime.time)
+    assert not all_fixed([naive, datetime.time(tzinfo=Zone())], datetime.time)
     assert all_copied([[naive], [datetime.time(tzinfo=Zone())]], list) is None
