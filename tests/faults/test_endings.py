@@ -449,6 +449,8 @@ def test_child_forked_during_a_call() -> None:
         import os, threading, time
         import parmap
 
+        # Else the thread may be importing: a fork then leaves a lock of the interpreter's taken in the child.
+        parmap.parallel_map(abs, [1, 2])
         thread = threading.Thread(target=lambda: print(parmap.parallel_map(lambda x: time.sleep(0.05) or x, range(20), max_workers=2, chunksize=1)))
         thread.start()
         time.sleep(0.3)
