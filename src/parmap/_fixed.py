@@ -55,6 +55,11 @@ def has_zone(kind: type) -> bool:
     return hasattr(kind, "tzinfo")
 
 
+def are_alike(kind: type) -> bool:
+    """Whether one value of this fixed type is like any other: it has no zone, and is as small."""
+    return kind.__name__ in ("date", "timedelta")
+
+
 def _have_plain_zones(times: Iterable[Any]) -> bool:
     utc = sys.modules["_datetime"].timezone.utc
     return all(zone is None or zone is utc for zone in [time.tzinfo for time in times])

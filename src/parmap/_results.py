@@ -98,7 +98,8 @@ class Results:
             array = _arrays.copied(result)
             kept = None if array is None else (array, array.nbytes)
         elif _fixed.all_fixed([result], kind):
-            kept = result, result.__sizeof__()
+            self._keep(result, result.__sizeof__())
+            return kind if _fixed.are_alike(kind) else None
         if kept is not None:
             self._keep(*kept)
         else:
