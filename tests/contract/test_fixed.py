@@ -1,4 +1,4 @@
-"""Dates, decimals, paths and the like, of which many share a pickle: nobody can tell."""
+"""Dates and decimals, of which many share a pickle, and what goes by itself, though it is like them."""
 
 from __future__ import annotations
 

@@ -455,17 +455,9 @@ class Plan:
     def _chunk(self) -> int:
         """How many items the next message to a worker with its life ahead takes."""
         whole = self.rules.expected if self.total is None else self.total
-        size = self.pace.size(self._left, self.rules.workers, whole or 0)
+        left = None if whole is None else self.waiting.count + max(whole - self.read, 0)
+        size = self.pace.size(left, self.rules.workers, whole or 0)
         return min(size, self.rules.tasks_per_worker or size)
-
-    @property
-    def _left(self) -> int | None:
-        """How many items nobody has yet, whether read or not; None: nobody knows."""
-        if self.total is not None:
-            return self.waiting.count
-        if self.rules.expected is None:
-            return None
-        return self.waiting.count + max(self.rules.expected - self.read, 0)
 
     def _feed(self, member: Member, now: float) -> bool:
         waiting = self.waiting.count
