@@ -21,7 +21,7 @@ _SMALL = 1 << 15
 #: Of so many it pays to make one array.
 _MANY = 8
 
-_module_of = type.__dict__["__module__"].__get__  # which asks no metaclass
+module_of = type.__dict__["__module__"].__get__  # which asks no metaclass
 
 #: Types that were asked about, and whether they are of NumPy's numbers. (No program makes many of these.)
 _known: dict[type, bool] = {}
@@ -29,7 +29,7 @@ _known: dict[type, bool] = {}
 
 def concerns(kind: type) -> bool:
     """Whether a type is NumPy's: nothing else is of any interest here."""
-    return bool(_module_of(kind) == "numpy")
+    return bool(module_of(kind) == "numpy")
 
 
 def is_number(kind: type) -> bool:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import copyreg
 import sys
 
+from ._arrays import module_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,8 +27,6 @@ _PLACES = {
 #: What pickles of such values, or of NumPy's numbers, mention.
 MENTIONED = (b"numpy", *(name.encode() for name in _PLACES))
 
-_module_of = type.__dict__["__module__"].__get__  # which asks no metaclass
-
 #: Those that have been met.
 _known: set[type] = set()
 
@@ -34,7 +34,7 @@ _known: set[type] = set()
 def is_fixed(kind: type) -> bool:
     """Whether this is the type of such values, apart from a zone that some have."""
     if kind not in _known:
-        name: Any = _module_of(kind)
+        name: Any = module_of(kind)
         if type(name) is not str or name not in _PLACES:
             return False
         place, names = _PLACES[name]
