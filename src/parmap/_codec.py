@@ -242,10 +242,11 @@ def pack_function(func: Callable[..., Any], *, copy: bool) -> Packed:
 
 
 def _mentions_main(data: bytes) -> bool:
+    # To ask for the place takes two thirds of what `in` does, which tries a byte's number first.
     return (
-        _OF_MAIN in data
-        or (_byvalue.CONNECTIONS in sys.modules and _OF_CONNECTIONS in data)
-        or ("__mp_main__" in sys.modules and _OF_ITS_OTHER_NAME in data)
+        data.find(_OF_MAIN) >= 0
+        or (_byvalue.CONNECTIONS in sys.modules and data.find(_OF_CONNECTIONS) >= 0)
+        or ("__mp_main__" in sys.modules and data.find(_OF_ITS_OTHER_NAME) >= 0)
     )
 
 

@@ -87,6 +87,7 @@ class Intake:
         self._runs: list[Sequence[Any]] = []  # what has been read and is not done with
         self._left: list[int] = []  # how much of each run is not
         self._buffers = Buffers()
+        self._copier = _plain.Copier()
         self._defining = defining  # workers can be told of the program's classes
         #: For their instances, once there is one.
         self.quick: Quick | None = None
@@ -238,7 +239,7 @@ class Intake:
         kind = type(item)
         plain: tuple[Any, int] | None = None
         if kind in _plain.KINDS:
-            plain = _plain.copied(item)
+            plain = self._copier.copied(item)
         elif kind in SCALARS or _arrays.is_number(kind):
             plain = item, 0
         elif _fixed.all_fixed([item], kind):

@@ -33,6 +33,9 @@ _values: Any = dict.values  # pyright: ignore[reportUnknownMemberType]
 #: What one holds at most, or many on average: to look at more takes longer than to pickle each by itself.
 _LONGEST = 32
 
+#: How many of a kind that is not plain are passed over at most before one is looked at again.
+_PASSED_OVER = 32
+
 #: Numbers below this need not be weighed; and bytes that an object has, as far as Python tells, without
 #: being large.
 _USUAL = 1 << 64
@@ -69,6 +72,31 @@ def copied(value: Any) -> tuple[Any, int] | None:
                 return None
             nbytes += leaf.__sizeof__()
     return value, nbytes
+
+
+class Copier:
+    """Copies values one after another; looks at fewer and fewer of them while they are not plain.
+
+    Then each is to be pickled by itself, which is always right, and to find out takes half as long as that.
+    """
+
+    __slots__ = ("_left", "_pause")
+
+    def __init__(self) -> None:
+        self._pause = 0  # how many are passed over after one that is not plain
+        self._left = 0  # how many of them are still to come
+
+    def copied(self, value: Any) -> tuple[Any, int] | None:
+        """As above; None also if it has not been looked at."""
+        if self._left:
+            self._left -= 1
+            return None
+        made = copied(value)
+        if made is None:
+            self._left = self._pause = min(2 * self._pause + 1, _PASSED_OVER)
+        elif self._pause:
+            self._pause = 0
+        return made
 
 
 def all_copied(values: list[Any], kind: type) -> tuple[list[Any], int] | None:

@@ -30,6 +30,7 @@ class Results:
         self.values: list[Any] = []
         self.kinds: set[type] = set()  # the types of the values, as they are here
         self._buffers = _codec.Buffers()
+        self._copier = _plain.Copier()
         self._quick: Quick | None = None  # once instances of the program's classes have been met
         self._pickles: list[bytes] = []  # instead of values, as long as all have been pickled
         self._nbytes = 0
@@ -90,7 +91,7 @@ class Results:
         kind = type(result)
         kept: tuple[Any, int] | None = None
         if kind in _plain.KINDS:
-            kept = _plain.copied(result)
+            kept = self._copier.copied(result)
         elif _arrays.concerns(kind):
             if _arrays.is_number(kind):
                 self._keep(result, 0)

@@ -49,7 +49,10 @@ class SimWorker:
 
 
 class Simulator:
-    """One call in virtual time; `makespan`, `messages` and `events` are what came of it."""
+    """One call in virtual time; `makespan`, `messages` and `events` are what came of it.
+
+    And `carried`, how many items were sent, some of them again.
+    """
 
     def __init__(self, costs, rules):
         self.costs, self.rules = costs, rules
@@ -57,7 +60,7 @@ class Simulator:
         self.now = 0.0
         self.heap = []
         self.workers = {}
-        self.events = self.messages = self.done = self.read = 0
+        self.events = self.messages = self.carried = self.done = self.read = 0
         self.makespan = None
         self._count = 0
 
@@ -90,6 +93,7 @@ class Simulator:
         kind = type(command)
         if kind is Send:
             self.messages += 1
+            self.carried += command.stop - command.first
             self.later(
                 self.now + MESSAGE, self.receive, command.worker, command.first, command.stop
             )

@@ -143,7 +143,7 @@ def test_what_a_failure_leaves_to_be_done_is_not_carried_to_and_fro():
         History(workers=2, chunksize=4)
         .begin(4, 1)
         .then(ItemFailed(1.0, 1, 4, "four"), AskBack(0, leave_one=True))
-        .then(GaveBack(1.0, 0, [(2, 4)]), Send(1, 2, 4))
+        .then(GaveBack(1.0, 0, [(2, 4)]), Send(1, 2, 3))
     )
 
 
@@ -308,10 +308,45 @@ def test_the_idle_are_given_what_the_fullest_has_not_begun():
         History(workers=2, chunksize=4)
         .begin(1, 4)
         .then(ItemsDone(0.1, 0, 0, 1, 0.1), AskBack(1))
-        .then(GaveBack(0.1, 1, [(2, 5)]), Send(0, 2, 5))
-        .then(ItemsDone(0.2, 1, 1, 2, 0.1), AskBack(0))
-        .then(GaveBack(0.2, 0, []))  # it is not asked again
-        .then(ItemsDone(0.3, 0, 2, 5, 0.1), Finish())
+        .then(GaveBack(0.1, 1, [(2, 5)]), Send(0, 2, 3))  # not all that is left: 1 is at work, too
+        .then(ItemsDone(0.2, 1, 1, 2, 0.1), Send(1, 3, 4))
+        .then(ItemsDone(0.3, 0, 2, 3, 0.1), Send(0, 4, 5))
+        .then(ItemsDone(0.3, 1, 3, 4, 0.1))
+        .then(ItemsDone(0.4, 0, 4, 5, 0.1), Finish())
+    )
+
+
+def test_what_was_given_back_is_shared_out_though_it_is_less_than_a_chunk():
+    (
+        History(workers=2, chunksize=40)
+        .begin(1, 40)
+        .then(ItemsDone(0.1, 0, 0, 1, 0.001), AskBack(1))
+        .then(GaveBack(0.1, 1, [(2, 41)]), Send(0, 2, 10), Send(1, 10, 18), Send(0, 18, 24))
+    )
+
+
+def test_who_had_nothing_to_give_back_is_not_asked_again():
+    history = History(workers=2, chunksize=4).begin(1, 4)
+    history.then(ItemsDone(0.1, 0, 0, 1, 0.1), AskBack(1))
+    history.then(GaveBack(0.1, 1, []))
+    assert history.plan.deadline == INFINITY
+    history.then(Tick(1.0))
+
+
+def test_what_is_read_after_something_was_given_back_goes_in_whole_chunks():
+    (
+        History(workers=2, chunksize=4, window=8, delivery="ordered")
+        .begin(4, 4, ended=False)
+        .then(ItemsDone(0.1, 1, 4, 8, 0.1), AskBack(0))
+        .then(GaveBack(0.1, 0, [(1, 4)]), Send(1, 1, 2))
+        .then(ItemsDone(0.2, 1, 1, 2, 0.1), Send(1, 2, 3))
+        .then(ItemsDone(0.3, 0, 0, 1, 0.1), Deliver(0, 2), Send(0, 3, 4))
+        .then(Taken(0.3, 2))
+        .then(ItemsDone(0.4, 1, 2, 3, 0.1), Deliver(2, 3), Read(2))
+        .then(ItemsDone(0.4, 0, 3, 4, 0.1), Deliver(3, 8))
+        .then(Taken(0.5, 6))
+        .then(InputRead(0.5, 2, ended=False), Send(1, 8, 10), Read(4))
+        .then(InputRead(0.5, 4, ended=False), Send(0, 10, 14))
     )
 
 
@@ -544,7 +579,7 @@ def test_the_idle_are_not_let_go_while_they_can_help():
         History(workers=2, chunksize=4, keep_idle=False)
         .begin(1, 4)
         .then(ItemsDone(0.1, 0, 0, 1, 0.1), AskBack(1))
-        .then(GaveBack(0.1, 1, [(2, 5)]), Send(0, 2, 5))
+        .then(GaveBack(0.1, 1, [(2, 5)]), Send(0, 2, 3))
     )
 
 

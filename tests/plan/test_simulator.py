@@ -53,6 +53,17 @@ def test_a_large_chunk_is_shared_out_when_the_others_idle():
     assert result.ratio < 1.05
 
 
+@pytest.mark.parametrize("workers", [2, 3, 8])
+@pytest.mark.parametrize("chunks", [1, 2, 5])
+@pytest.mark.parametrize("cost", [1e-6, 2e-5, 1e-3])
+def test_what_is_taken_back_of_a_large_chunk_is_not_carried_to_and_fro(cost, chunks, workers):
+    many = 20_000
+    result = simulate([cost] * many, workers, chunksize=many // chunks)
+    assert result.carried <= 3 * many
+    assert result.messages <= 50 * workers + 2.1 * many * cost / SLICE
+    assert result.makespan <= 1.05 * many * cost / workers + 0.025
+
+
 @pytest.mark.parametrize("workers", [2, 8])
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_what_a_former_call_has_learned_helps_or_does_little_harm(name, workers):

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parmap import _plain
 from parmap._fixed import all_fixed
-from parmap._plain import SCALARS, all_copied, copied
+from parmap._plain import SCALARS, Copier, all_copied, copied
 
 from ..contract.common import fixed, same, scalars, values
 
@@ -120,6 +121,22 @@ def test_what_is_not_plain(name):
     value = NOT_PLAIN[name]
     assert copied(value) is None
     assert all_copied([copy.copy(value)] * 3, type(value)) is None
+
+
+def test_a_copier_looks_at_fewer_and_fewer_while_they_are_not_plain(monkeypatch):
+    looked_at = []
+
+    def watched(value):
+        looked_at.append(value)
+        return copied(value)
+
+    monkeypatch.setattr(_plain, "copied", watched)
+    copier = Copier()
+    assert all(copier.copied([[at]]) is None for at in range(100))
+    assert looked_at == [[[0]], [[2]], [[6]], [[14]], [[30]], [[62]], [[95]]]
+    passed_over = next(at for at in range(100) if copier.copied([at]) is not None)
+    assert passed_over == 28
+    assert all(copier.copied([at]) == ([at], 0) for at in range(100))
 
 
 def test_an_object_that_comes_twice_is_copied_twice():

@@ -138,6 +138,9 @@ class Plan:
         self.crew = Crew(rules.workers)
         self.pace = Pace(rules.chunksize, rules.known)
         self.waiting = Spans()  # read, and nobody has it
+        self._returned = (
+            False  # a worker gave back what waits: to be shared, however large chunks are
+        )
         self.settled = Spans()  # done, or failed for good
         self.suspects: list[int] = []  # heap: to be run alone
         self._suspect_since = INFINITY  # when the oldest suspect became one
@@ -247,6 +250,7 @@ class Plan:
         self._reading = False
         self.pace.weigh(event.count, event.nbytes)
         self._wait(self.read, self.read + event.count)
+        self._returned &= not event.count
         self.read += event.count
         if event.ended:
             self.total = self.read
@@ -288,6 +292,7 @@ class Plan:
             return
         returned = [run for span in event.spans for run in member.held.remove(*span)]
         member.bare = not returned
+        self._returned |= bool(returned)
         self._put_back(event.now, member, returned)
         if member.budget is not None:
             member.budget += sum(stop - first for first, stop in returned)
@@ -456,7 +461,9 @@ class Plan:
         """How many items the next message to a worker with its life ahead takes."""
         whole = self.rules.expected if self.total is None else self.total
         left = None if whole is None else self.waiting.count + max(whole - self.read, 0)
-        size = self.pace.size(left, self.rules.workers, whole or 0)
+        if self._returned:
+            left = self.waiting.count
+        size = self.pace.size(left, self.rules.workers, whole or 0, divided=self._returned)
         return min(size, self.rules.tasks_per_worker or size)
 
     def _feed(self, member: Member, now: float) -> bool:

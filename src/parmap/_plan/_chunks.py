@@ -89,10 +89,10 @@ class Pace:
         if count and (nbytes or self._weight):
             self._weight = (self._weight + nbytes / count) / 2 if self._weight else nbytes / count
 
-    def size(self, left: int | None, workers: int, whole: int = 0) -> int:
+    def size(self, left: int | None, workers: int, whole: int = 0, *, divided: bool = False) -> int:
         """Items that a worker is sent at once, with `left` items to go (None: nobody knows) for `workers`.
 
-        `whole` is how many there were.
+        `whole` is how many there were; `divided`: the caller's chunks have been taken apart.
         """
         size = self._most
         if left is not None:
@@ -100,7 +100,7 @@ class Pace:
             size = min(size, max(-(-left // (SHARES * workers)), least))
         if self._weight:
             size = min(size, int(HEAVY / self._weight))
-        if self._fixed is not None:  # as many of the caller's chunks
+        if self._fixed is not None and not divided:  # as many of the caller's chunks
             return max(size // self._fixed, 1) * self._fixed
         return max(size, 1)
 
