@@ -333,6 +333,16 @@ def test_who_had_nothing_to_give_back_is_not_asked_again():
     history.then(Tick(1.0))
 
 
+@pytest.mark.parametrize(("window", "most"), [(4, 1), (10, 3), (100, 25), (1_000, 200)])
+def test_a_window_is_shared_out(window, most):
+    """All of it would go to one worker, since items are cheap and nobody knows how many there are."""
+    history = History(workers=2, window=window, delivery="ordered", known=(1e-4, 100))
+    history.plan.begin()
+    history.plan.handle(InputRead(0.0, window, ended=False))
+    (first, *_) = history.plan.handle(WorkerReady(0.0, 0))
+    assert first == Send(0, 0, most)
+
+
 def test_what_is_read_after_something_was_given_back_goes_in_whole_chunks():
     (
         History(workers=2, chunksize=4, window=8, delivery="ordered")
@@ -385,9 +395,17 @@ def test_a_worker_that_says_something_now_and_then_gets_no_second_one_early():
     history.first(Read(800))
     history.then(InputRead(0.0, 3, ended=True), StartWorker(0))
     history.then(WorkerReady(0.0, 0), Send(0, 0, 3))
-    history.then(ItemsDone(0.01, 0, 0, 1, 0.01))
+    history.then(ItemsDone(0.01, 0, 0, 1, 1e-6))
     assert history.plan.deadline == 0.01 + SLICE
     history.then(Tick(0.01 + SLICE), StartWorker(1))
+
+
+def test_a_worker_is_started_at_once_if_another_is_known_to_have_enough_for_two():
+    history = History(workers=2, chunksize=1_000, known=(1e-5, 1_000))
+    history.first(Read(1_000))
+    history.then(InputRead(0.0, 1_000, ended=True), StartWorker(0))
+    history.then(WorkerReady(0.0, 0), Send(0, 0, 1_000), StartWorker(1))
+    history.then(WorkerReady(0.0, 1), AskBack(0))
 
 
 def test_nobody_is_started_to_help_with_a_last_item():

@@ -463,6 +463,10 @@ class Plan:
         left = None if whole is None else self.waiting.count + max(whole - self.read, 0)
         if self._returned:
             left = self.waiting.count
+        if (
+            self.rules.window is not None
+        ):  # a part of it for each worker, or one would get all of it
+            left = self.rules.window if left is None else min(left, self.rules.window)
         size = self.pace.size(left, self.rules.workers, whole or 0, divided=self._returned)
         return min(size, self.rules.tasks_per_worker or size)
 
@@ -547,10 +551,12 @@ class Plan:
         if fullest is None:
             return
         silent = now >= fullest.news + SLICE
+        much = self.pace.worth_moving(fullest.held.count - 1)
         if not self.crew.idle:
-            if silent:  # what was cheap in a former call is dear in this one: more hands are needed
+            # What was cheap in a former call is dear in this one; or it was all given to one worker.
+            if silent or (much and self.pace.cost is not None):
                 self._start_worker()
-        elif silent or self.pace.worth_moving(fullest.held.count - 1):
+        elif silent or much:
             fullest.bare = True  # until it answers: nobody is asked twice at once
             self._out.append(AskBack(fullest.number))
 
