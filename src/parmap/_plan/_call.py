@@ -436,23 +436,41 @@ class Plan:
         """Do the next thing that gives a worker something to do; False when there is nothing."""
         crew, waiting = self.crew, self.waiting.count
         member = crew.hungry(ahead=False)
-        # A worker must be idle for a suspect that has waited long enough.
+        if member is None and not crew.full and self.pace.worth_sending(self._unclaimed):
+            self._start_worker()
+            return True
         if member is None and self.pace.cheap and not self._impatient(now):
-            member = crew.hungry(ahead=True) if waiting or self._can_read else None
-            if member is not None and waiting and member.held.highest > self.waiting.lowest:
-                member = None  # rule 2
+            member = self._hungry_ahead()
         if member is not None:
             return self._feed(member, now)
         if crew.full:
             if self._free and waiting < self.pace.size(None, self.rules.workers):
                 self._ask_to_read()  # while all are at work, not when one of them waits for it
             return False
-        coming = len(crew.coming)
-        if len(self.suspects) > coming or (waiting and waiting > coming * self._chunk()):
+        if len(self.suspects) > len(crew.coming) or self._unclaimed > 0:
             self._start_worker()
             return True
         self._ask_to_read()
         return False
+
+    @property
+    def _unclaimed(self) -> int:
+        """How many items wait beyond what the workers that are coming will take."""
+        coming = len(self.crew.coming)
+        return self.waiting.count - (coming * self._chunk() if coming else 0)
+
+    def _hungry_ahead(self) -> Member | None:
+        """A worker that may be sent something though it still runs what it has.
+
+        Never where a suspect has waited long enough: a worker must be idle for it.
+        """
+        waiting = self.waiting.count
+        if self._unclaimed <= 0 if waiting else not self._can_read:
+            return None
+        member = self.crew.hungry(ahead=True)
+        if member is not None and waiting and member.held.highest > self.waiting.lowest:
+            return None  # rule 2
+        return member
 
     def _start_worker(self) -> None:
         self._out.append(StartWorker(self.crew.enlist(self.rules.tasks_per_worker).number))

@@ -104,6 +104,10 @@ class Pace:
             return max(size // self._fixed, 1) * self._fixed
         return max(size, 1)
 
+    def worth_sending(self, count: int) -> bool:
+        """Whether to run `count` items elsewhere is worth the message, as far as is known."""
+        return count > 0 and (self.cost is None or count * self.cost >= MESSAGE)
+
     def worth_moving(self, count: int) -> bool:
         """Whether `count` items hold clearly more work than a message to another worker costs."""
         return self.cost is None or count * self.cost > SLICE / 20
