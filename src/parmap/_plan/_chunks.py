@@ -32,6 +32,11 @@ SHARES = 2
 LAST = 8
 LONGEST_LAST = 0.0005
 
+#: Where each worker's share of a whole call is less work than so many seconds, and no more than so many
+#: items, it gets that at once: to wake it a second time costs more than to wait for another that has had
+#: the dearer items. (Many items may be what a former call has told the wrong cost of.)
+SHORT = 0.001
+FEW = 32
 
 #: Seconds that a message costs over both sides, waking the worker included: less work than that is not
 #: worth one of its own.
@@ -44,7 +49,7 @@ class Pace:
     `known` is what a former call has learned of the same function.
     """
 
-    __slots__ = ("_fixed", "_last", "_least", "_most", "_seen", "_weight", "cheap", "cost")
+    __slots__ = ("_fixed", "_last", "_least", "_most", "_seen", "_short", "_weight", "cheap", "cost")
 
     def __init__(self, fixed: int | None, known: tuple[float, int] | None = None) -> None:
         self._fixed = fixed
@@ -55,6 +60,7 @@ class Pace:
         self._most = 1  # items in a chunk
         self._least = 1  # of which there should be so many though little is left
         self._last = 1  # and in a long call so many
+        self._short = 0  # a worker's share of a call that is short
         #: Whether waiting for the next message would cost more than the work of an item.
         self.cheap = False
         if known is not None:
@@ -78,6 +84,7 @@ class Pace:
         self._most = min(int(SLICE / cost), seen * GROWTH, LARGEST)
         self._least = int(MESSAGE / cost)
         self._last = int(LONGEST_LAST / cost)
+        self._short = min(int(SHORT / cost), FEW)
 
     @property
     def weightless(self) -> bool:
@@ -96,7 +103,9 @@ class Pace:
         """
         size = self._most
         if left is not None:
-            least = max(self._least, min(whole // (LAST * workers), self._last))
+            share = -(-whole // workers)
+            last = share if share <= self._short else min(whole // (LAST * workers), self._last)
+            least = max(self._least, last)
             size = min(size, max(-(-left // (SHARES * workers)), least))
         if self._weight:
             size = min(size, int(HEAVY / self._weight))
