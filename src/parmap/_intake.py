@@ -200,14 +200,24 @@ class Intake:
             self.nbytes += sum(map(size, run))
             return run
         if _arrays.of_array(kind):
-            array = _arrays.stacked(run)
-            self.nbytes += 0 if array is None else array.nbytes
-            return array
+            return self._arrays_together(run)
         plain = _plain.all_copied(run, kind)
         if plain is None:
             return None
         self._weigh(run, plain[1])
         return plain[0]
+
+    def _arrays_together(self, run: list[Any]) -> Any:
+        """One array of many, or copies of all; None: they are not all small."""
+        array = _arrays.stacked(run)
+        if array is not None:
+            self.nbytes += array.nbytes
+            return array
+        copies = [*map(_arrays.copied, run)]
+        if any(one is None for one in copies):
+            return None
+        self.nbytes += sum([one.nbytes for one in copies])
+        return copies
 
     def _read_singly(self, source: Iterator[Any], count: int, run: list[Any]) -> int:
         """Read up to `count` items, fewer if they are large, and answer how many were wanted."""
@@ -244,6 +254,9 @@ class Intake:
             plain = item, 0
         elif _fixed.all_fixed([item], kind):
             plain = item, item.__sizeof__()
+        elif _arrays.of_array(kind):
+            array = _arrays.copied(item)
+            plain = None if array is None else (array, array.nbytes)
         if plain is not None:
             self.kinds.add(kind)
             self._weigh([item], plain[1])

@@ -1,6 +1,7 @@
 """Small tuples, lists, dictionaries and sets that hold values alone that nobody can tell from equal ones.
 
-Those are scalars, NumPy's too, and fixed values such as dates: as records often do.
+Those are scalars, NumPy's too, and fixed values such as dates: as records often do. And small arrays, each
+of which is copied, too.
 
 A copy of one shares nothing that anybody could change with any other, so many of them go in one pickle,
 which takes a tenth of what a pickle for each does.
@@ -50,6 +51,7 @@ def copied(value: Any) -> tuple[Any, int] | None:
     # Before it is looked at: another thread may be changing it.
     value = value if kind in _NEVER_CHANGE else value.copy()
     nbytes = 0
+    arrays: dict[int, Any] = {}
     leaves = value
     if kind is dict:
         leaves = value.values()
@@ -68,10 +70,26 @@ def copied(value: Any) -> tuple[Any, int] | None:
         elif of is str or of is bytes:
             nbytes += len(leaf)
         elif of not in SCALARS and not _arrays.is_number(of):
-            if not _fixed.all_fixed([leaf], of):
+            weight = _weight(leaf, of, arrays)
+            if weight is None:
                 return None
-            nbytes += leaf.__sizeof__()
-    return value, nbytes
+            nbytes += weight
+    return (_with(value, arrays) if arrays else value), nbytes
+
+
+def _weight(leaf: Any, kind: type, arrays: dict[int, Any]) -> int | None:
+    """Bytes of what is no scalar: a fixed value, or a small array, whose copy is noted; None: neither."""
+    if _arrays.of_array(kind):
+        array = arrays[id(leaf)] = arrays.get(id(leaf), _arrays.copied(leaf))
+        return None if array is None else int(array.nbytes)
+    return leaf.__sizeof__() if _fixed.all_fixed([leaf], kind) else None
+
+
+def _with(value: Any, others: dict[int, Any]) -> Any:
+    """The same, with these in place of what it holds of their identities: twice if it holds one twice."""
+    if type(value) is dict:
+        return {key: others.get(id(leaf), leaf) for key, leaf in value.items()}
+    return type(value)([others.get(id(leaf), leaf) for leaf in value])
 
 
 class Copier:
@@ -111,12 +129,26 @@ def all_copied(values: list[Any], kind: type) -> tuple[list[Any], int] | None:
         leaves = [*chain.from_iterable(inside)]
         kinds = set(map(type, leaves))
         for other in kinds - SCALARS:
+            if _arrays.of_array(other):
+                return _each_copied(values)
             if not _arrays.is_number(other):
                 others: list[Any] = [leaf for leaf in leaves if type(leaf) is other]
                 if not _fixed.all_fixed(others, other):
                     return None
                 nbytes += sum([leaf.__sizeof__() for leaf in others])
         nbytes += _heavy(leaves, kinds)
+    return made, nbytes
+
+
+def _each_copied(values: list[Any]) -> tuple[list[Any], int] | None:
+    made: list[Any] = []
+    nbytes = 0
+    for value in values:
+        one = copied(value)
+        if one is None:
+            return None
+        made.append(one[0])
+        nbytes += one[1]
     return made, nbytes
 
 

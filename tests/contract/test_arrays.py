@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import sys
 
 import pytest
@@ -82,6 +83,84 @@ def test_each_item_is_by_itself(np, call):
         got = CALLS[call](grown, items)
         assert all((row == 1).all() for row in got)
     assert not array.any()
+    assert not one.any()
+
+
+HOLDERS = {
+    "itself, of various lengths": lambda array, n: array,
+    "a tuple": lambda array, n: (n, array),
+    "a list": lambda array, n: [array, "x", array],  # one that is in it twice
+    "a dictionary": lambda array, n: {"id": n, "a": array, "b": 1.5},
+    "a dictionary of two": lambda array, n: {"a": array, "b": array.reshape(-1)},
+    "a tuple in a tuple": lambda array, n: (n, (array,)),
+}
+OTHER_ARRAYS = {
+    "small": lambda array: array,
+    "none": lambda array: array[:0],
+    "of no dimension": lambda array: array.sum(keepdims=False)[()].reshape(()),
+    "large": lambda array: array.repeat(9_000),
+    "of objects": lambda array: array.astype(object),
+    "of strings": lambda array: array.astype("U9"),
+    "not to be written": lambda array: frozen(array.copy()),
+    "every other": lambda array: array.repeat(2)[::2],
+}
+
+
+def frozen(array):
+    array.flags.writeable = False
+    return array
+
+
+def arrays_in(value):
+    """All arrays in a value, at whatever depth."""
+    if isinstance(value, (tuple, list)):
+        return [array for inner in value for array in arrays_in(inner)]
+    if isinstance(value, dict):
+        return arrays_in([*value.values()])
+    return [value] if type(value).__name__ == "ndarray" else []
+
+
+def alone(value):
+    """As it is after a journey by itself."""
+    return pickle.loads(pickle.dumps(value, 5))
+
+
+def described(value):
+    """What it is, which of its arrays are one object, and its arrays changed."""
+    arrays = arrays_in(value)
+    alike = [[one is other for other in arrays] for one in arrays]
+    flags = [(one.flags.writeable, one.dtype.str, one.shape) for one in arrays]
+    seen = repr(value), type(value).__name__, alike, flags
+    for one in arrays:
+        if one.flags.writeable and one.dtype.kind == "f":
+            one += 1
+    return seen, value
+
+
+@pytest.mark.parametrize("call", [call for call in CALLS if call != "thread"])
+@pytest.mark.parametrize("other", OTHER_ARRAYS)
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_items_and_results_that_hold_arrays(np, holder, other, call):
+    def items():
+        arrays = [OTHER_ARRAYS[other](np.arange(1.0, 3 + n % 3)) for n in range(40)]
+        return [HOLDERS[holder](array, n) for n, array in enumerate(arrays)]
+
+    given = items()
+    got = CALLS[call](described, given)
+    wanted = [alone(described(alone(item))) for item in items()]
+    assert [seen for seen, _ in got] == [seen for seen, _ in wanted]
+    assert [repr(value) for _, value in got] == [repr(value) for _, value in wanted]
+    assert [repr(value) for value in given] == [repr(value) for value in items()]
+    flags = [[one.flags.writeable for one in arrays_in(value)] for _, value in got]
+    assert flags == [[one.flags.writeable for one in arrays_in(value)] for _, value in wanted]
+
+
+@pytest.mark.parametrize("call", [call for call in CALLS if call != "thread"])
+def test_items_that_hold_one_array_are_by_themselves(np, call):
+    one = np.zeros(3)
+    for items in ([(1, one)] * 100, [{"a": one}] * 100, [[one], [np.zeros(4)]] * 50):
+        got = CALLS[call](described, items)
+        assert all((array == 1).all() for _, value in got for array in arrays_in(value))
     assert not one.any()
 
 

@@ -49,7 +49,17 @@ class Pace:
     `known` is what a former call has learned of the same function.
     """
 
-    __slots__ = ("_fixed", "_last", "_least", "_most", "_seen", "_short", "_weight", "cheap", "cost")
+    __slots__ = (
+        "_fixed",
+        "_last",
+        "_least",
+        "_most",
+        "_seen",
+        "_short",
+        "_weight",
+        "cheap",
+        "cost",
+    )
 
     def __init__(self, fixed: int | None, known: tuple[float, int] | None = None) -> None:
         self._fixed = fixed
