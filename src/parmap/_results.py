@@ -46,8 +46,9 @@ class Results:
         self._ends = [0, 0]  # the ordinals after the last result in each half of the area
 
     def forget(self) -> None:
-        """Let go of the classes of the calls before."""
+        """Let go of the classes of the calls before, and of what their results were like."""
         self._quick = None
+        self._copier = _plain.Copier()
 
     def begin(self, ordinal: int) -> None:
         """Expect the results of a message of items."""

@@ -333,10 +333,13 @@ def test_who_had_nothing_to_give_back_is_not_asked_again():
     history.then(Tick(1.0))
 
 
-@pytest.mark.parametrize(("window", "most"), [(4, 1), (10, 3), (100, 25), (1_000, 200)])
-def test_a_window_is_shared_out(window, most):
+@pytest.mark.parametrize(
+    ("window", "cost", "most"),
+    [(4, 1e-3, 1), (4, 1e-4, 2), (10, 1e-4, 4), (100, 1e-4, 25), (1_000, 1e-4, 200), (10, 1e-6, 5)],
+)
+def test_a_window_is_shared_out(window, cost, most):
     """All of it would go to one worker, since items are cheap and nobody knows how many there are."""
-    history = History(workers=2, window=window, delivery="ordered", known=(1e-4, 100))
+    history = History(workers=2, window=window, delivery="ordered", known=(cost, 100))
     history.plan.begin()
     history.plan.handle(InputRead(0.0, window, ended=False))
     (first, *_) = history.plan.handle(WorkerReady(0.0, 0))
@@ -406,6 +409,25 @@ def test_a_worker_is_started_at_once_if_another_is_known_to_have_enough_for_two(
     history.then(InputRead(0.0, 1_000, ended=True), StartWorker(0))
     history.then(WorkerReady(0.0, 0), Send(0, 0, 1_000), StartWorker(1))
     history.then(WorkerReady(0.0, 1), AskBack(0))
+
+
+def test_where_none_can_be_started_it_is_not_tried_again_at_once():
+    """Three in a row, and the call would fail, though somebody is at work."""
+    history = History(workers=2, chunksize=1_000, known=(1e-5, 1_000))
+    history.first(Read(1_000))
+    history.then(InputRead(0.0, 1_000, ended=True), StartWorker(0))
+    history.then(WorkerReady(0.0, 0), Send(0, 0, 1_000), StartWorker(1))
+    history.then(WorkerGone(0.0, 1, None, "no room"))
+    history.then(Tick(SLICE), StartWorker(2))
+
+
+def test_what_waits_is_left_to_a_worker_that_is_coming_but_not_for_long():
+    history = History(workers=2, known=(2e-3, 10))
+    history.first(Read(10))
+    history.then(InputRead(0.0, 3, ended=True), StartWorker(0), StartWorker(1))
+    history.then(WorkerReady(0.0, 0), Send(0, 0, 1), Send(0, 1, 2))
+    history.then(ItemsDone(0.002, 0, 0, 1, 0.002))
+    history.then(ItemsDone(0.006, 0, 1, 2, 0.002), Send(0, 2, 3))
 
 
 def test_nobody_is_started_to_help_with_a_last_item():

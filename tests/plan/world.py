@@ -472,7 +472,8 @@ class World:
     def first_message(self):
         """How many items a worker that is started will take at once, as far as anybody knows."""
         left = len(self.free) if self.ended else None
-        size = self.plan.pace.size(left, self.rules.workers)
+        whole = self.read if self.ended else self.rules.expected or 0
+        size = self.plan.pace.size(left, self.rules.workers, whole)
         return min(size, self.rules.tasks_per_worker or size)
 
     def check_the_silent_are_helped(self):

@@ -64,6 +64,9 @@ if TYPE_CHECKING:
 #: many in a row without any progress the call gives up rather than starting processes for ever.
 FUTILE = 3
 
+#: Seconds after which a worker that was asked for is not waited for: it may be another call's for long.
+LATE = 0.005
+
 #: Seconds that a suspect waits for the others to be through. An endless input is never through.
 PATIENCE = 1.0
 
@@ -136,7 +139,7 @@ class Plan:
         self.rules = rules
         self.story: list[Turn] = []  # the newest turns, for whoever must explain a failure
         self.crew = Crew(rules.workers)
-        self.pace = Pace(rules.chunksize, rules.known)
+        self.pace = Pace(rules.chunksize, rules.known, rules.window)
         self.waiting = Spans()  # read, and nobody has it
         self._returned = (
             False  # a worker gave back what waits: to be shared, however large chunks are
@@ -436,11 +439,11 @@ class Plan:
         """Do the next thing that gives a worker something to do; False when there is nothing."""
         crew, waiting = self.crew, self.waiting.count
         member = crew.hungry(ahead=False)
-        if member is None and not crew.full and self.pace.worth_sending(self._unclaimed):
+        if member is None and not crew.full and self._is_enough_for_another:
             self._start_worker()
             return True
         if member is None and self.pace.cheap and not self._impatient(now):
-            member = self._hungry_ahead()
+            member = self._hungry_ahead(now)
         if member is not None:
             return self._feed(member, now)
         if crew.full:
@@ -459,13 +462,26 @@ class Plan:
         coming = len(self.crew.coming)
         return self.waiting.count - (coming * self._chunk() if coming else 0)
 
-    def _hungry_ahead(self) -> Member | None:
+    @property
+    def _is_enough_for_another(self) -> bool:
+        """Whether to start a worker is better than to send what waits to one that is at work.
+
+        Not where one could not be started; and who lets go of idle workers would soon start it again.
+        """
+        unclaimed = 0 if self._futile_starts else self._unclaimed
+        if self.rules.keep_idle:
+            return self.pace.worth_sending(unclaimed)
+        return unclaimed > 0 and self.pace.worth_moving(unclaimed)
+
+    def _hungry_ahead(self, now: float) -> Member | None:
         """A worker that may be sent something though it still runs what it has.
 
         Never where a suspect has waited long enough: a worker must be idle for it.
         """
-        waiting = self.waiting.count
-        if self._unclaimed <= 0 if waiting else not self._can_read:
+        waiting, coming = self.waiting.count, self.crew.coming.values()
+        if not (waiting or self._can_read):
+            return None
+        if waiting and self._unclaimed <= 0 and now < next(iter(coming)).news + LATE:
             return None
         member = self.crew.hungry(ahead=True)
         if member is not None and waiting and member.held.highest > self.waiting.lowest:
@@ -473,7 +489,9 @@ class Plan:
         return member
 
     def _start_worker(self) -> None:
-        self._out.append(StartWorker(self.crew.enlist(self.rules.tasks_per_worker).number))
+        member = self.crew.enlist(self.rules.tasks_per_worker)
+        member.news = self._now
+        self._out.append(StartWorker(member.number))
 
     def _chunk(self) -> int:
         """How many items the next message to a worker with its life ahead takes."""
@@ -481,10 +499,6 @@ class Plan:
         left = None if whole is None else self.waiting.count + max(whole - self.read, 0)
         if self._returned:
             left = self.waiting.count
-        if (
-            self.rules.window is not None
-        ):  # a part of it for each worker, or one would get all of it
-            left = self.rules.window if left is None else min(left, self.rules.window)
         size = self.pace.size(left, self.rules.workers, whole or 0, divided=self._returned)
         return min(size, self.rules.tasks_per_worker or size)
 
@@ -572,7 +586,7 @@ class Plan:
         much = self.pace.worth_moving(fullest.held.count - 1)
         if not self.crew.idle:
             # What was cheap in a former call is dear in this one; or it was all given to one worker.
-            if silent or (much and self.pace.cost is not None):
+            if silent or (much and self.pace.cost is not None and not self._futile_starts):
                 self._start_worker()
         elif silent or much:
             fullest.bare = True  # until it answers: nobody is asked twice at once

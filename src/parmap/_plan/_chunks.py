@@ -46,10 +46,12 @@ MESSAGE = 0.0001
 class Pace:
     """What an item costs, as measured so far, and the chunk size that follows.
 
-    `known` is what a former call has learned of the same function.
+    `fixed` is the caller's chunk size, `known` what a former call has learned of the same function, and
+    `window` the most items that may be read and not yet taken.
     """
 
     __slots__ = (
+        "_few",
         "_fixed",
         "_last",
         "_least",
@@ -57,12 +59,19 @@ class Pace:
         "_seen",
         "_short",
         "_weight",
+        "_window",
         "cheap",
         "cost",
     )
 
-    def __init__(self, fixed: int | None, known: tuple[float, int] | None = None) -> None:
+    def __init__(
+        self,
+        fixed: int | None,
+        known: tuple[float, int] | None = None,
+        window: int | None = None,
+    ) -> None:
         self._fixed = fixed
+        self._window = window
         self._weight = 0.0  # bytes an item
         #: Seconds an item, and the largest number of items that came back together.
         self.cost: float | None = None
@@ -71,6 +80,7 @@ class Pace:
         self._least = 1  # of which there should be so many though little is left
         self._last = 1  # and in a long call so many
         self._short = 0  # a worker's share of a call that is short
+        self._few = 0  # for which a message is not too dear
         #: Whether waiting for the next message would cost more than the work of an item.
         self.cheap = False
         if known is not None:
@@ -94,6 +104,7 @@ class Pace:
         self._most = min(int(SLICE / cost), seen * GROWTH, LARGEST)
         self._least = int(MESSAGE / cost)
         self._last = int(LONGEST_LAST / cost)
+        self._few = int(4 * MESSAGE / cost)
         self._short = min(int(SHORT / cost), FEW)
 
     @property
@@ -117,6 +128,11 @@ class Pace:
             last = share if share <= self._short else min(whole // (LAST * workers), self._last)
             least = max(self._least, last)
             size = min(size, max(-(-left // (SHARES * workers)), least))
+        if (
+            self._window is not None
+        ):  # not all of it to one worker, but enough to be worth a message
+            few = min(self._few, -(-self._window // 2))
+            size = min(size, max(-(-self._window // (SHARES * workers)), few))
         if self._weight:
             size = min(size, int(HEAVY / self._weight))
         if self._fixed is not None and not divided:  # as many of the caller's chunks
