@@ -21,6 +21,10 @@ _SMALL = 1 << 15
 #: Of so many it pays to make one array.
 _MANY = 8
 
+#: Dimensions of an array of arrays that every version of NumPy allows, less its own. (And where there is
+#: nothing in them, their shapes may be too large for one array.)
+_DIMENSIONS = 31
+
 module_of = type.__dict__["__module__"].__get__  # which asks no metaclass
 
 #: Types that were asked about, and whether they are of NumPy's numbers. (No program makes many of these.)
@@ -89,6 +93,8 @@ def stacked(values: Sequence[Any]) -> Any:
     first = values[0]
     dtype, shape = first.dtype, first.shape
     if len(values) < _MANY or not shape or first.nbytes > _SMALL:
+        return None
+    if len(shape) > _DIMENSIONS or not first.nbytes:
         return None
     if not _is_simple(dtype):
         return None

@@ -213,10 +213,13 @@ class Intake:
         if array is not None:
             self.nbytes += array.nbytes
             return array
-        copies = [*map(_arrays.copied, run)]
-        if any(one is None for one in copies):
-            return None
-        self.nbytes += sum([one.nbytes for one in copies])
+        copies: list[Any] = []
+        for one in run:
+            copy = _arrays.copied(one)
+            if copy is None:
+                return None
+            copies.append(copy)
+        self.nbytes += sum([copy.nbytes for copy in copies])
         return copies
 
     def _read_singly(self, source: Iterator[Any], count: int, run: list[Any]) -> int:
@@ -345,9 +348,13 @@ def _bared(run: list[Any]) -> Any:
 
 
 def _news(item: tuple[Any, ...], before: tuple[Any, ...]) -> int:
-    """Bytes of what is large in an item and was not in the one before, in the same place."""
+    """Bytes of what is large in an item and was not in the one before, in the same place.
+
+    Of an array each has a copy.
+    """
     pairs = zip_longest(item, before)
-    plain = _plain.copied(tuple(leaf for leaf, old in pairs if leaf is not old))
+    new = [leaf for leaf, old in pairs if leaf is not old or _arrays.of_array(type(leaf))]
+    plain = _plain.copied(tuple(new))
     return 0 if plain is None else plain[1]
 
 

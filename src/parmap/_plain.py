@@ -34,6 +34,11 @@ _values: Any = dict.values  # pyright: ignore[reportUnknownMemberType]
 #: What one holds at most, or many on average: to look at more takes longer than to pickle each by itself.
 _LONGEST = 32
 
+#: How many arrays one holds at most: one pickle for many more of them takes longer than a pickle for each.
+#: And bytes that an array has beside what is in it.
+_MOST_ARRAYS = 2
+_HEAD = 100
+
 #: How many of a kind that is not plain are passed over at most before one is looked at again.
 _PASSED_OVER = 32
 
@@ -80,8 +85,11 @@ def copied(value: Any) -> tuple[Any, int] | None:
 def _weight(leaf: Any, kind: type, arrays: dict[int, Any]) -> int | None:
     """Bytes of what is no scalar: a fixed value, or a small array, whose copy is noted; None: neither."""
     if _arrays.of_array(kind):
-        array = arrays[id(leaf)] = arrays.get(id(leaf), _arrays.copied(leaf))
-        return None if array is None else int(array.nbytes)
+        if id(leaf) in arrays:
+            return 0
+        array = _arrays.copied(leaf) if len(arrays) < _MOST_ARRAYS else None
+        arrays[id(leaf)] = array
+        return None if array is None else int(array.nbytes) + _HEAD
     return leaf.__sizeof__() if _fixed.all_fixed([leaf], kind) else None
 
 

@@ -62,6 +62,8 @@ UNLIKE = {
     "of records": lambda np: [np.zeros(2, [("a", int)])] * 10,
     "that are large": lambda np: [np.zeros(100_000)] * 10,
     "that are few": lambda np: [np.zeros(2)] * 2,
+    "of many dimensions": lambda np: [np.zeros((1,) * 32)] * 10,
+    "of nothing, and a shape that is too large for ten": lambda np: [np.empty((0, 1 << 59))] * 10,
 }
 
 

@@ -100,6 +100,16 @@ def test_an_argument_that_all_share_is_weighed_once(how):
     assert intake.read(20) == (10, True)
 
 
+@together
+def test_an_array_that_all_share_is_weighed_each_time(how, np):
+    """Each has a copy of its own."""
+    array = np.zeros(4_000)
+    intake = arguments(how, [array] * 1_000)
+    read = [intake.read(500)[0], intake.read(500)[0]]
+    assert intake.nbytes >= read[1] * array.nbytes
+    assert how == "lists" or max(read) <= HEAVY / array.nbytes + 1
+
+
 @pytest.mark.parametrize("kind", LARGE)
 def test_the_weight_of_a_list_is_known(kind):
     intake = Intake([[LARGE[kind]()] * 3], star=False, strict=False, packing=True)

@@ -139,6 +139,17 @@ def test_a_copier_looks_at_fewer_and_fewer_while_they_are_not_plain(monkeypatch)
     assert all(copier.copied([at]) == ([at], 0) for at in range(100))
 
 
+def test_how_many_arrays_are_plain(np):
+    """More of them would make one pickle slower than many."""
+    one, two, three = np.zeros(3), np.zeros(4), np.zeros(0)
+    made, nbytes = copied([one, two, one, 1])
+    assert [made[0] is made[2], made[0] is one, made[1] is two] == [True, False, False]
+    assert 56 <= nbytes <= 56 + 2 * 200
+    assert copied([one, two, three]) is None
+    assert all_copied([[one], [one, two, three]], list) is None
+    assert all_copied([[one], [one, two]], list)[1] >= 24 + 56
+
+
 def test_an_object_that_comes_twice_is_copied_twice():
     one = [1]
     made, _ = all_copied([one, one], list)
