@@ -430,6 +430,14 @@ def test_what_waits_is_left_to_a_worker_that_is_coming_but_not_for_long():
     history.then(ItemsDone(0.006, 0, 1, 2, 0.002), Send(0, 2, 3))
 
 
+def test_what_waits_is_not_left_to_a_worker_where_the_consumer_may_stay_away():
+    history = History(workers=2, delivery="ordered").first(Read(1))
+    history.then(InputRead(0.0, 1, ended=False), StartWorker(0), Read(1))
+    history.then(WorkerReady(0.0, 0), Send(0, 0, 1))
+    history.then(InputRead(0.0, 2, ended=True), StartWorker(1))
+    history.then(ItemsDone(0.0, 0, 0, 1, 1e-6), Deliver(0, 1), Send(0, 1, 3))
+
+
 def test_nobody_is_started_to_help_with_a_last_item():
     history = History(workers=2, known=(1e-6, 100))
     history.first(Read(800))

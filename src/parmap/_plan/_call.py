@@ -481,7 +481,10 @@ class Plan:
         waiting, coming = self.waiting.count, self.crew.coming.values()
         if not (waiting or self._can_read):
             return None
-        if waiting and self._unclaimed <= 0 and now < next(iter(coming)).news + LATE:
+        # Left to those that are coming, but not for long; nor where a consumer takes results one by one,
+        # who may never come back to hear that they are there.
+        heard = self.rules.delivery == "whole" or not self.rules.keep_idle
+        if waiting and self._unclaimed <= 0 and heard and now < next(iter(coming)).news + LATE:
             return None
         member = self.crew.hungry(ahead=True)
         if member is not None and waiting and member.held.highest > self.waiting.lowest:
