@@ -141,9 +141,7 @@ class Plan:
         self.crew = Crew(rules.workers)
         self.pace = Pace(rules.chunksize, rules.known, rules.window)
         self.waiting = Spans()  # read, and nobody has it
-        self._returned = (
-            False  # a worker gave back what waits: to be shared, however large chunks are
-        )
+        self._returned = False  # a worker gave it back: it is shared out, however large chunks are
         self.settled = Spans()  # done, or failed for good
         self.suspects: list[int] = []  # heap: to be run alone
         self._suspect_since = INFINITY  # when the oldest suspect became one
@@ -483,8 +481,8 @@ class Plan:
             return None
         # Left to those that are coming, but not for long; nor where a consumer takes results one by one,
         # who may never come back to hear that they are there.
-        heard = self.rules.delivery == "whole" or not self.rules.keep_idle
-        if waiting and self._unclaimed <= 0 and heard and now < next(iter(coming)).news + LATE:
+        is_heard = self.rules.delivery == "whole" or not self.rules.keep_idle
+        if waiting and self._unclaimed <= 0 and is_heard and now < next(iter(coming)).news + LATE:
             return None
         member = self.crew.hungry(ahead=True)
         if member is not None and waiting and member.held.highest > self.waiting.lowest:

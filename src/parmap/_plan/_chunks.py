@@ -42,6 +42,9 @@ FEW = 32
 #: worth one of its own.
 MESSAGE = 0.0001
 
+#: Times as much work makes it a small part of what is done.
+WORTHY = 4
+
 
 class Pace:
     """What an item costs, as measured so far, and the chunk size that follows.
@@ -80,7 +83,7 @@ class Pace:
         self._least = 1  # of which there should be so many though little is left
         self._last = 1  # and in a long call so many
         self._short = 0  # a worker's share of a call that is short
-        self._few = 0  # for which a message is not too dear
+        self._few = 0  # for which a message is cheap
         #: Whether waiting for the next message would cost more than the work of an item.
         self.cheap = False
         if known is not None:
@@ -104,7 +107,7 @@ class Pace:
         self._most = min(int(SLICE / cost), seen * GROWTH, LARGEST)
         self._least = int(MESSAGE / cost)
         self._last = int(LONGEST_LAST / cost)
-        self._few = int(4 * MESSAGE / cost)
+        self._few = int(WORTHY * MESSAGE / cost)
         self._short = min(int(SHORT / cost), FEW)
 
     @property
@@ -128,10 +131,9 @@ class Pace:
             last = share if share <= self._short else min(whole // (LAST * workers), self._last)
             least = max(self._least, last)
             size = min(size, max(-(-left // (SHARES * workers)), least))
-        if (
-            self._window is not None
-        ):  # not all of it to one worker, but enough to be worth a message
-            few = min(self._few, -(-self._window // 2))
+        if self._window is not None:
+            # Not all of it to one worker, but enough to be worth a message.
+            few = min(self._few, -(-self._window // SHARES))
             size = min(size, max(-(-self._window // (SHARES * workers)), few))
         if self._weight:
             size = min(size, int(HEAVY / self._weight))
