@@ -177,6 +177,7 @@ WORKLOADS = [
         needs=("imports",),
     ),
     Workload(messages.warm, (TIME_US,), (Bar(0.4),), limits=(ROUND_TRIP,)),
+    Workload(work.short, (TIME_US,), ()),
     Workload(
         messages.tiny,
         (ITEMS,),
