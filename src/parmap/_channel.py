@@ -44,9 +44,14 @@ LOST = -1
 _NAP = 0.001
 
 #: Seconds to look again and again before sleeping until something happens: to wake a sleeping core takes
-#: as long, so a short answer comes sooner; and the core is offered to others at every look. On a crowded
-#: machine whoever asks again and again comes last, but others take more than that at once.
+#: as long, so a short answer comes sooner; and the core is offered to others at every look.
 SPIN = 0.0002 if hasattr(os, "sched_yield") else 0.0
+
+#: Seconds for which others take a core that is offered to them only if there are more of them than cores;
+#: and for how long it is not offered again then, since who sleeps is woken before they are through.
+_CROWDED = 0.0005
+_PAUSE = 0.05
+_crowded_until = 0.0
 
 CAN_PASS_FDS = hasattr(_socket.socket, "sendmsg") and hasattr(_socket, "SCM_RIGHTS")
 _ROOM = _socket.CMSG_SPACE(4 * _FDS) if CAN_PASS_FDS else 0
@@ -61,8 +66,9 @@ def look_again(poller: select.poll, seconds: float) -> tuple[list[tuple[int, int
 
     And for how many seconds at most others took the core when it was offered to them.
     """
+    global _crowded_until  # noqa: PLW0603 -- of this process and its cores, whatever is waited for
     now = time.perf_counter()
-    until = now + seconds
+    until = now + seconds if now > _crowded_until else now
     taken = 0.0
     happened = poller.poll(0)
     while not happened and now < until:
@@ -70,6 +76,8 @@ def look_again(poller: select.poll, seconds: float) -> tuple[list[tuple[int, int
         before, now = now, time.perf_counter()
         taken = max(taken, now - before)
         happened = poller.poll(0)
+    if taken > _CROWDED:
+        _crowded_until = now + _PAUSE
     return happened, taken
 
 
