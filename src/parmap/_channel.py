@@ -47,11 +47,19 @@ _NAP = 0.001
 #: as long, so a short answer comes sooner; and the core is offered to others at every look.
 SPIN = 0.0002 if hasattr(os, "sched_yield") else 0.0
 
-#: Seconds for which others take a core that is offered to them only if there are more of them than cores;
-#: and for how long it is not offered again then, since who sleeps is woken before they are through.
+#: Seconds for which others take a core that is offered to them only if there are more of them than cores.
+#: Then it is not offered again for some time, twice as long each time, since who sleeps is woken before
+#: they are through.
 _CROWDED = 0.0005
-_PAUSE = 0.05
-_crowded_until = 0.0
+_PAUSES = 0.002, 0.064
+
+
+class _Crowd:
+    """What this process has seen of others that need its cores."""
+
+    until = 0.0  # when a core may be offered again
+    pause = _PAUSES[0]  # for which it is not, the next time
+
 
 CAN_PASS_FDS = hasattr(_socket.socket, "sendmsg") and hasattr(_socket, "SCM_RIGHTS")
 _ROOM = _socket.CMSG_SPACE(4 * _FDS) if CAN_PASS_FDS else 0
@@ -66,9 +74,8 @@ def look_again(poller: select.poll, seconds: float) -> tuple[list[tuple[int, int
 
     And for how many seconds at most others took the core when it was offered to them.
     """
-    global _crowded_until  # noqa: PLW0603 -- of this process and its cores, whatever is waited for
     now = time.perf_counter()
-    until = now + seconds if now > _crowded_until else now
+    until = now + seconds if now > _Crowd.until else now
     taken = 0.0
     happened = poller.poll(0)
     while not happened and now < until:
@@ -77,7 +84,10 @@ def look_again(poller: select.poll, seconds: float) -> tuple[list[tuple[int, int
         taken = max(taken, now - before)
         happened = poller.poll(0)
     if taken > _CROWDED:
-        _crowded_until = now + _PAUSE
+        _Crowd.until = now + _Crowd.pause
+        _Crowd.pause = min(2 * _Crowd.pause, _PAUSES[1])
+    elif taken:
+        _Crowd.pause = _PAUSES[0]
     return happened, taken
 
 

@@ -19,7 +19,8 @@ def looks(monkeypatch):
     """How often the core is offered in so many looks, of which each takes others so many seconds."""
     clock = [1000.0]
     offered = []
-    monkeypatch.setattr(_channel, "_crowded_until", 0.0)
+    monkeypatch.setattr(_channel._Crowd, "until", 0.0)
+    monkeypatch.setattr(_channel._Crowd, "pause", _channel._PAUSES[0])
     monkeypatch.setattr(_channel.time, "perf_counter", lambda: clock[0])
     reading, writing = os.pipe()
     poller = select.poll()
@@ -55,5 +56,21 @@ def test_it_is_not_offered_for_a_while_once_others_have_taken_it_for_long(looks)
     os.write(looks.writing, b"x")
     assert looks(long) == (0, True, 0.0)
     os.read(looks.reading, 1)
-    looks.clock[0] += 2 * _channel._PAUSE
+    looks.clock[0] += 1.1 * _channel._PAUSES[0]
     assert looks(long) == (1, False, long)
+
+
+def test_for_longer_each_time(looks):
+    long = 2 * _channel._CROWDED
+    shortest, longest = _channel._PAUSES
+    pause = shortest
+    for _ in range(9):
+        assert looks(long)[0] == 1
+        looks.clock[0] += 0.9 * pause
+        assert looks(long)[0] == 0
+        looks.clock[0] += 0.2 * pause
+        pause = min(2 * pause, longest)
+    assert looks(_channel.SPIN / 10)[0] > 1  # it is quiet again
+    assert looks(long)[0] == 1
+    looks.clock[0] += 1.1 * shortest
+    assert looks(long)[0] == 1
