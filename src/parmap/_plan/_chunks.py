@@ -35,7 +35,7 @@ LONGEST_LAST = 0.0005
 #: Where each worker's share of a whole call is less work than so many seconds, and no more than so many
 #: items, it gets that at once: to wake it a second time costs more than to wait for another that has had
 #: the dearer items. (Many items may be what a former call has told the wrong cost of.)
-SHORT = 0.001
+SHORT = 0.0015
 FEW = 32
 
 #: Seconds that a message costs over both sides, waking the worker included: less work than that is not
