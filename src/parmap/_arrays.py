@@ -73,11 +73,13 @@ def _is_simple(dtype: Any) -> bool:
     return not dtype.hasobject and dtype.kind != "V" and dtype.isnative and dtype.metadata is None
 
 
-def copied(value: Any) -> Any:
-    """A small array as it is now; None: it is another one, or not an ordinary one."""
+def copied(value: Any) -> tuple[Any, int] | None:
+    """A small array as it is now, and its bytes; None: it is another one, or not an ordinary one."""
     if not of_array(type(value)) or value.nbytes > _SMALL:
         return None
-    return value.copy() if _is_simple(value.dtype) and value.flags.carray else None
+    if not (_is_simple(value.dtype) and value.flags.carray):
+        return None
+    return value.copy(), value.nbytes
 
 
 def as_one(values: Sequence[Any], kind: type) -> Any:

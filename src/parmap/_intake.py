@@ -213,14 +213,11 @@ class Intake:
         if array is not None:
             self.nbytes += array.nbytes
             return array
-        copies: list[Any] = []
-        for one in run:
-            copy = _arrays.copied(one)
-            if copy is None:
-                return None
-            copies.append(copy)
-        self.nbytes += sum([copy.nbytes for copy in copies])
-        return copies
+        copies = _plain.each_copied(run, _arrays.copied)
+        if copies is None:
+            return None
+        self.nbytes += copies[1]
+        return copies[0]
 
     def _read_singly(self, source: Iterator[Any], count: int, run: list[Any]) -> int:
         """Read up to `count` items, fewer if they are large, and answer how many were wanted."""
@@ -258,8 +255,7 @@ class Intake:
         elif _fixed.all_fixed([item], kind):
             plain = item, item.__sizeof__()
         elif _arrays.of_array(kind):
-            array = _arrays.copied(item)
-            plain = None if array is None else (array, array.nbytes)
+            plain = _arrays.copied(item)
         if plain is not None:
             self.kinds.add(kind)
             self._weigh([item], plain[1])

@@ -15,6 +15,7 @@ from . import _arrays, _fixed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 #: The types whose values may be batched: nobody can tell them from equal ones.
@@ -87,9 +88,11 @@ def _weight(leaf: Any, kind: type, arrays: dict[int, Any]) -> int | None:
     if _arrays.of_array(kind):
         if id(leaf) in arrays:
             return 0
-        array = _arrays.copied(leaf) if len(arrays) < _MOST_ARRAYS else None
-        arrays[id(leaf)] = array
-        return None if array is None else int(array.nbytes) + _HEAD
+        made = _arrays.copied(leaf) if len(arrays) < _MOST_ARRAYS else None
+        if made is None:
+            return None
+        arrays[id(leaf)] = made[0]
+        return made[1] + _HEAD
     return leaf.__sizeof__() if _fixed.all_fixed([leaf], kind) else None
 
 
@@ -113,7 +116,7 @@ class Copier:
         self._left = 0  # how many of them are still to come
 
     def copied(self, value: Any) -> tuple[Any, int] | None:
-        """As above; None also if it has not been looked at."""
+        """As the function does; None also if it has not been looked at."""
         if self._left:
             self._left -= 1
             return None
@@ -138,7 +141,7 @@ def all_copied(values: list[Any], kind: type) -> tuple[list[Any], int] | None:
         kinds = set(map(type, leaves))
         for other in kinds - SCALARS:
             if _arrays.of_array(other):
-                return _each_copied(values)
+                return each_copied(values, copied)
             if not _arrays.is_number(other):
                 others: list[Any] = [leaf for leaf in leaves if type(leaf) is other]
                 if not _fixed.all_fixed(others, other):
@@ -148,11 +151,14 @@ def all_copied(values: list[Any], kind: type) -> tuple[list[Any], int] | None:
     return made, nbytes
 
 
-def _each_copied(values: list[Any]) -> tuple[list[Any], int] | None:
+def each_copied(
+    values: list[Any], copy: Callable[[Any], tuple[Any, int] | None]
+) -> tuple[list[Any], int] | None:
+    """What `copy` makes of each, and their bytes; None: it makes nothing of one."""
     made: list[Any] = []
     nbytes = 0
     for value in values:
-        one = copied(value)
+        one = copy(value)
         if one is None:
             return None
         made.append(one[0])

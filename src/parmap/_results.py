@@ -97,8 +97,7 @@ class Results:
             if _arrays.is_number(kind):
                 self._keep(result, 0)
                 return kind
-            array = _arrays.copied(result)
-            kept = None if array is None else (array, array.nbytes)
+            kept = _arrays.copied(result)
         elif _fixed.all_fixed([result], kind):
             self._keep(result, result.__sizeof__())
             return kind if _fixed.are_alike(kind) else None

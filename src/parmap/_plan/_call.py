@@ -440,6 +440,7 @@ class Plan:
         if member is None and not crew.full and self._is_enough_for_another:
             self._start_worker()
             return True
+        # A worker must be idle for a suspect that has waited long enough.
         if member is None and self.pace.cheap and not self._impatient(now):
             member = self._hungry_ahead(now)
         if member is not None:
@@ -472,10 +473,7 @@ class Plan:
         return unclaimed > 0 and self.pace.worth_moving(unclaimed)
 
     def _hungry_ahead(self, now: float) -> Member | None:
-        """A worker that may be sent something though it still runs what it has.
-
-        Never where a suspect has waited long enough: a worker must be idle for it.
-        """
+        """A worker that may be sent something though it still runs what it has."""
         waiting, coming = self.waiting.count, self.crew.coming.values()
         if not (waiting or self._can_read):
             return None
