@@ -27,6 +27,7 @@ from ._plan._vocabulary import (
     ItemsDone,
     Keep,
     KillWorker,
+    Lack,
     Look,
     Read,
     ReleaseWorker,
@@ -349,6 +350,13 @@ class Drive:
     def _on_kill(self, command: KillWorker) -> None:
         self.kill_worker(command.worker, command.overdue)
 
+    def _on_lack(self, command: Lack) -> None:
+        import warnings
+
+        assert isinstance(command.error, BaseException)
+        what = f"{self.name} goes on with fewer workers: {_failure.said(command.error)}"
+        warnings.warn(what, RuntimeWarning, stacklevel=1)
+
     def _on_send(self, command: Send) -> None:
         self.send(command.worker, command.first, command.stop)
 
@@ -409,6 +417,7 @@ PERFORM: Mapping[type[Turn], str] = {
     StartWorker: "_on_start",
     ReleaseWorker: "_on_release",
     KillWorker: "_on_kill",
+    Lack: "_on_lack",
     Send: "_on_send",
     AskBack: "_on_ask_back",
     Look: "_on_look",

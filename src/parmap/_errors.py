@@ -55,7 +55,10 @@ class WorkerDied(ParmapError):
 
 
 class WorkerStartError(ParmapError):
-    """Workers cannot be started, or their initializer raised, three times running."""
+    """Workers cannot be started, or their initializer raised, three times running, and there are none.
+
+    Where some are at work, a call goes on with them, says so by a `RuntimeWarning`, and tries again later.
+    """
 
     __module__ = "parmap"
 

@@ -55,7 +55,7 @@ class Pool(Executor):
         max_workers: Most workers at once; None: `available_cpus()`.
         mp_context: A context of `multiprocessing`, for its start method alone.
         initializer: Called in each worker when it starts; three failures in a row end a call with
-            `WorkerStartError`.
+            `WorkerStartError`, unless other workers are there to go on.
         initargs: Its arguments; locks, queues, … of `multiprocessing` may be among them.
         max_tasks_per_child: Items after which a worker is replaced; None: never.
         start_method: "forkserver" (the default where there is fork), "spawn" or "fork".

@@ -57,12 +57,12 @@ class AheadDrive(ProcessDrive):
         """Take this worker for the one; what is to be sent ahead, up to index `stop`, comes next."""
         self._ahead, self._sent_to = link, stop
 
-    def _listen(self, link: Link) -> list[News]:
-        """What the worker answers soon, if nothing else happens before."""
+    def _listen(self, link: Link, seconds: float = SLICE) -> list[News]:
+        """What the worker answers within so many seconds, if nothing else happens before."""
         poller, fd = self._poller, link.channel.fileno()
         poller.register(fd, select.POLLIN)
         try:
-            happened = look_again(poller, self._spin)[0] or poller.poll(SLICE * 1000)
+            happened = look_again(poller, self._spin)[0] or poller.poll(seconds * 1000)
             if [one for one, _ in happened] == [fd]:
                 return self.hear(link)
         except Closed:
@@ -146,7 +146,7 @@ class MapDrive(AheadDrive):
         self.tell_read(*read)
         if link is None:
             return
-        heard = self._listen(link)
+        heard = self._listen(link, self.plan.pace.patience(count, 1))
         values = self._results(heard, 0, count)
         if values is None:
             self._ask_plan(heard)

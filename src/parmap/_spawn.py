@@ -293,6 +293,7 @@ class _Fresh:
             stop_at_time=stop_at,
             item_timeout=self._item_timeout,
             tasks_per_worker=1,
+            together=self._limit is None,
         )
         drive = ProcessDrive(
             stock, task, rules, intake, name=self._call_name, retry_on=(), numbered=self._numbered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -17,11 +18,13 @@ from parmap import (
     Pool,
     WorkerDied,
     WorkerStartError,
+    _process,
     parallel_imap,
     parallel_map,
     run_in_process,
     spawn_each,
 )
+from parmap._plan import _call
 
 from . import deaths
 from .harness import most_telling, until
@@ -205,6 +208,50 @@ def test_initializer_raises(method: str) -> None:
 
 def _raises() -> None:
     raise LookupError("no database")
+
+
+@pytest.fixture
+def soon(monkeypatch) -> None:
+    """Let a call soon try again to start workers."""
+    monkeypatch.setattr(_call, "RETRY", 0.1)
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_call_goes_on_with_the_worker_that_could_be_set_up(tmp_path) -> None:
+    with Pool(3, initializer=_take_licence, initargs=(str(tmp_path / "taken"),)) as pool:
+        with pytest.warns(RuntimeWarning, match="goes on with fewer workers: .*no licence") as said:
+            assert parallel_map(_slowly, range(40), executor=pool, chunksize=1) == [*range(40)]
+        assert len(said) == 1
+        tasks = [pool.submit(_slowly, x) for x in range(10)]
+        assert [task.result(20) for task in tasks] == [*range(10)]
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_call_goes_on_with_the_worker_for_which_there_was_room(monkeypatch) -> None:
+    fork, left = _process.Server.fork, [1]
+
+    def fork_one(*arguments):
+        if not left:
+            raise OSError(errno.EAGAIN, "no room")
+        left.clear()
+        return fork(*arguments)
+
+    monkeypatch.setattr(_process.Server, "fork", fork_one)
+    with (
+        Pool(3) as pool,
+        pytest.warns(RuntimeWarning, match="goes on with fewer workers: .*no room"),
+    ):
+        assert parallel_map(_slowly, range(40), executor=pool, chunksize=1) == [*range(40)]
+
+
+def _take_licence(file: str) -> None:
+    if not deaths.first_time(file):
+        raise LookupError("no licence")
+
+
+def _slowly(x: int) -> int:
+    time.sleep(0.03)
+    return x
 
 
 def test_initializer_dies_once(tmp_path) -> None:

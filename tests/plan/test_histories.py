@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from parmap._plan._call import PATIENCE, STORY, Plan, Rules
+from parmap._plan._call import PATIENCE, RETRY, STORY, Plan, Rules
 from parmap._plan._chunks import HEAVY, SLICE, Pace
 from parmap._plan._crew import INFINITY
 from parmap._plan._vocabulary import (
@@ -18,6 +18,7 @@ from parmap._plan._vocabulary import (
     ItemsDone,
     Keep,
     KillWorker,
+    Lack,
     Look,
     Read,
     Recall,
@@ -274,6 +275,51 @@ def test_three_futile_starts_end_the_call():
     )
 
 
+def test_a_call_goes_on_with_the_workers_it_has_and_tries_again_later():
+    history = History(workers=2).begin(1, ended=False)
+    history.then(InputRead(0.1, 1, ended=False), StartWorker(1))
+    history.then(WorkerGone(0.1, 1, None, "no room"), StartWorker(2))
+    history.then(WorkerGone(0.2, 2, None, "no room"), StartWorker(3))
+    history.then(WorkerGone(0.3, 3, None, "no room"), Lack("no room"))
+    assert history.plan.deadline == 0.3 + RETRY
+    history.then(Tick(0.3 + RETRY), StartWorker(4))
+    history.then(WorkerGone(1.4, 4, None, "no room"))  # it has been said
+    assert history.plan.deadline == 1.4 + RETRY
+    history.then(ItemsDone(1.5, 0, 0, 1, 1.5), Send(0, 1, 2))
+
+
+def test_a_worker_that_is_still_coming_is_waited_for_where_no_other_can_be_started():
+    history = History(workers=2, chunksize=1, known=(1.0, 1)).first(Read(1))
+    history.then(InputRead(0.0, 1, ended=False), StartWorker(0), Read(1))
+    history.then(InputRead(0.0, 1, ended=True), StartWorker(1))
+    history.then(WorkerGone(0.0, 1, None, "no room"), StartWorker(2))
+    history.then(WorkerGone(0.0, 2, None, "no room"), StartWorker(3))
+    history.then(WorkerGone(0.0, 3, None, "no room"))
+    history.then(WorkerReady(0.1, 0), Send(0, 0, 1))
+    history.then(ItemsDone(0.9, 0, 0, 1, 0.8), Send(0, 1, 2))
+    history.then(ItemsDone(1.7, 0, 1, 2, 0.8), Finish())
+
+
+def test_a_call_whose_last_worker_dies_tries_once_more_to_start_one():
+    history = History(workers=2).begin(1, ended=False)
+    history.then(InputRead(0.1, 1, ended=True), StartWorker(1))
+    history.then(WorkerGone(0.1, 1, None, "no room"), StartWorker(2))
+    history.then(WorkerGone(0.2, 2, None, "no room"), StartWorker(3))
+    history.then(WorkerGone(0.3, 3, None, "no room"), Lack("no room"))
+    history.then(WorkerGone(0.4, 0, None, "died"))
+    history.then(Tick(0.3 + RETRY), StartWorker(4), StartWorker(5))
+    history.then(WorkerGone(1.4, 4, None, "no room"))
+    history.then(WorkerGone(1.4, 5, None, "no room"), Finish(None, "no room"))
+
+
+def test_workers_that_may_wait_for_each_other_are_not_done_without():
+    history = History(workers=2, together=True).begin(1, ended=False)
+    history.then(InputRead(0.1, 1, ended=True), StartWorker(1))
+    history.then(WorkerGone(0.1, 1, None, "no room"), StartWorker(2))
+    history.then(WorkerGone(0.2, 2, None, "no room"), StartWorker(3))
+    history.then(WorkerGone(0.3, 3, None, "no room"), Finish(None, "no room"))
+
+
 def test_three_futile_deaths_are_charged_to_the_lowest_item():
     (
         History(workers=1)
@@ -366,8 +412,8 @@ def test_what_is_read_after_something_was_given_back_goes_in_whole_chunks():
 def test_a_silent_worker_is_asked_though_its_items_seem_cheap():
     history = History(workers=2, chunksize=2).begin(1, 2)
     history.then(ItemsDone(0.001, 0, 0, 1, 0.0))
-    assert history.plan.deadline == SLICE
-    history.then(Tick(SLICE), AskBack(1))
+    assert 0.002 < history.plan.deadline < 0.003
+    history.then(Tick(0.003), AskBack(1))
     assert history.plan.deadline == INFINITY
 
 
@@ -381,13 +427,14 @@ def test_two_items_known_to_be_cheap_go_to_one_worker_in_one_message():
     )
 
 
-def test_what_was_cheap_in_a_former_call_and_is_dear_now_is_shared_out():
+def test_what_was_cheap_in_a_former_call_and_is_dear_now_is_soon_shared_out():
+    """Three items of a microsecond should not take milliseconds: nobody waits for a slice."""
     history = History(workers=2, known=(1e-6, 100))
     history.first(Read(800))
     history.then(InputRead(0.0, 3, ended=True), StartWorker(0))
     history.then(WorkerReady(1.0, 0), Send(0, 0, 3))
-    assert history.plan.deadline == 1.0 + SLICE
-    history.then(Tick(1.0 + SLICE), StartWorker(1))
+    assert 1.002 < history.plan.deadline < 1.003
+    history.then(Tick(1.003), StartWorker(1))
     assert history.plan.deadline == INFINITY
     history.then(WorkerReady(1.1, 1), AskBack(0))
     history.then(GaveBack(1.1, 0, [(1, 3)]), Send(1, 1, 3))
@@ -398,9 +445,22 @@ def test_a_worker_that_says_something_now_and_then_gets_no_second_one_early():
     history.first(Read(800))
     history.then(InputRead(0.0, 3, ended=True), StartWorker(0))
     history.then(WorkerReady(0.0, 0), Send(0, 0, 3))
-    history.then(ItemsDone(0.01, 0, 0, 1, 1e-6))
-    assert history.plan.deadline == 0.01 + SLICE
-    history.then(Tick(0.01 + SLICE), StartWorker(1))
+    history.then(ItemsDone(0.002, 0, 0, 1, 1e-6))
+    assert 0.004 < history.plan.deadline < 0.005
+    history.then(Tick(0.005), StartWorker(1))
+
+
+def test_one_of_many_workers_is_silent_only_when_all_others_can_have_been_heard():
+    few, many = (Pace(None, (1e-6, 100)).patience(1, workers) for workers in (2, 100))
+    assert few < 0.003
+    assert many > 0.01
+    assert Pace(None, (1e-6, 100)).patience(1, 1_000) == SLICE
+
+
+def test_who_has_dear_items_is_waited_for_as_long_as_they_may_take():
+    assert Pace(None, (0.001, 100)).patience(5, 2) > 0.01
+    assert Pace(None, (0.001, 100)).patience(50, 2) == SLICE
+    assert Pace(None).patience(1, 2) == SLICE
 
 
 def test_a_worker_is_started_at_once_if_another_is_known_to_have_enough_for_two():

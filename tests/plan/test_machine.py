@@ -28,6 +28,7 @@ rules_of_calls = st.fixed_dictionaries(
         "known": st.sampled_from([None, None, *KNOWN]),
         "expected": st.sampled_from([None, None, 0, 3, 10, 1_000]),
         "free": st.sampled_from([0, 0, 1, 5]),
+        "together": st.sampled_from([False, False, True]),
     }
 )
 deliveries = st.sampled_from([("whole", None), ("ordered", 1), ("ordered", 4), ("unordered", 2)])

@@ -21,8 +21,8 @@ from __future__ import annotations
 import sys
 from random import Random
 
-from parmap._plan._call import AHEAD, FUTILE, PATIENCE, Plan, Rules
-from parmap._plan._chunks import LARGEST, SLICE
+from parmap._plan._call import AHEAD, FUTILE, PATIENCE, RETRY, Plan, Rules
+from parmap._plan._chunks import LARGEST
 from parmap._plan._crew import INFINITY
 from parmap._plan._vocabulary import (
     GaveBack,
@@ -134,6 +134,9 @@ class World:
         self.taken = 0
         self.futile_starts = self.futile_deaths = 0
         self.futile_at = 0.0
+        self.start_from = 0.0  # no worker is to be started before
+        self.said = False
+        self.must_say = None  # why there are fewer workers than there might be
         self.leaver_holds = None  # while a Recall is handled
         self.must_end = None  # the fields of the Finish that has to follow
         self.finished = None
@@ -182,8 +185,14 @@ class World:
             self.fail(event.running, event.error, again=event.again)
         elif not worker.up:
             self.futile_starts += 1
-            if self.futile_starts == FUTILE:
-                self.must_end = (None, event.error, False)
+            if self.futile_starts >= FUTILE:
+                others = {other.stage for other in self.crew} - {"doomed"}
+                if self.rules.together or not others:
+                    self.must_end = (None, event.error, False)
+                else:
+                    self.start_from = self.now + RETRY
+                if "up" in others and not self.must_end and not self.said:
+                    self.must_say, self.said = event.error, True
         elif lost and not (event.orderly or doomed) and worker.ready_at >= self.futile_at:
             self.futile_at = event.now
             self.futile_deaths += 1
@@ -316,6 +325,11 @@ class World:
         worker = self.workers[command.worker] = Worker(command.worker)
         self.crew.append(worker)
         need(len(self.crew) <= self.rules.workers, "too many workers")
+        need(self.now >= self.start_from, "a worker is started too soon")
+
+    def _do_lack(self, command):
+        need(command.error == self.must_say, "says for nothing that workers are lacking")
+        self.must_say = None
 
     def _do_releaseworker(self, command):
         worker = self._member(command.worker)
@@ -428,6 +442,8 @@ class World:
         if self.finished is not None:
             return
         need(self.must_end is None and not self.through(), "the call goes on after its end")
+        need(self.must_say is None, "does not say that workers are lacking")
+        need(self.now >= self.start_from or self.plan.deadline <= self.start_from, "tries no more")
         held = sum(len(worker.held) for worker in self.crew)
         known = self.free, self.suspects, self.done, self.kept, self.failed, self.dropped
         need(held + sum(map(len, known)) == self.read, "an item is lost or doubled")
@@ -442,7 +458,7 @@ class World:
             and not (worker.held or worker.leaving)
             and worker.handled != self.rules.tasks_per_worker
         ]
-        full = len(self.crew) >= self.rules.workers
+        full = len(self.crew) >= self.rules.workers or self.now < self.start_from
         coming = sum(worker.stage == "starting" for worker in self.crew)
         if idle:
             need(not self.free, "a worker idles while items wait")
@@ -483,7 +499,8 @@ class World:
         givers = [w for w in self.crew if w.stage == "up" and len(w.held) > 1 and not w.bare]
         most = max((len(worker.held) for worker in givers), default=0)
         fullest = [worker for worker in givers if len(worker.held) == most]
-        latest = max((worker.news + SLICE for worker in fullest), default=INFINITY)
+        patience = self.plan.pace.patience(most, len(self.crew))
+        latest = max((worker.news + patience for worker in fullest), default=INFINITY)
         need(self.plan.deadline <= latest, "nobody helps a silent worker")
 
     def check_delivery(self):
@@ -647,6 +664,7 @@ class Seeded(World):
         super().__init__(rules, items, random, input_raises=raises, input_mood=mood)
         self.haste = random.choice([0.2, 0.5, 0.8])  # how often a thing happens before time passes
         self.ambient = random.choice([0.02, 0.1, 0.3])
+        self.failing_starts = random.choice([0, 0, 3, 20]) if ambient else 0
         self.calm = ambient is False
         self.weight = random.choice([0, 0, 100, 1 << 21, 1 << 30])
 
@@ -690,6 +708,13 @@ class Seeded(World):
             self.lapse(min(until, self.now + self.random.expovariate(50)))
         else:
             raise WorldError("nobody can answer any more")
+
+    def arrive(self, worker):
+        if self.failing_starts and worker.number and self.random.random() < 0.8:
+            self.failing_starts -= 1
+            self.die(worker, "no start", blame=False)
+        else:
+            super().arrive(worker)
 
     def mischief(self):
         """Something that nobody asked for."""
@@ -781,6 +806,7 @@ def draw(random):
         known=random.choice(KNOWN) if random.random() < 0.4 else None,
         expected=random.choice([0, length, length, 1_000]) if random.random() < 0.5 else None,
         free=0 if lazy else random.choice([0, 0, 1, 5]),
+        together=random.random() < 0.2,
     )
     faults = random.choice([0.0, 0.02, 0.1, 0.4])
     costs = random.choice([(0.0,), (0.001,), (0.0001, 0.01), (0.001, 0.1, 3.0)])

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 
-from ._chunks import SLICE, Pace
+from ._chunks import Pace
 from ._crew import INFINITY, Crew, Member
 from ._spans import Spans
 from ._vocabulary import (
@@ -39,6 +39,7 @@ from ._vocabulary import (
     ItemsDone,
     Keep,
     KillWorker,
+    Lack,
     Look,
     Read,
     Recall,
@@ -63,6 +64,9 @@ if TYPE_CHECKING:
 #: A worker that cannot be started, or one that dies with nobody to blame, is replaced; after this
 #: many in a row without any progress the call gives up rather than starting processes for ever.
 FUTILE = 3
+
+#: Seconds after which it is tried again, where none can be started but others are at work.
+RETRY = 1.0
 
 #: Seconds after which a worker that was asked for is not waited for: it may be another call's for long.
 LATE = 0.005
@@ -94,6 +98,7 @@ class Rules:
         "stop_at_failure",
         "stop_at_time",
         "tasks_per_worker",
+        "together",
         "window",
         "workers",
     )
@@ -115,6 +120,7 @@ class Rules:
         known: tuple[float, int] | None = None,
         expected: int | None = None,
         free: int = 0,
+        together: bool = False,
     ) -> None:
         self.workers = workers  # most at once
         self.chunksize = chunksize  # items a message; None: adaptive
@@ -129,6 +135,7 @@ class Rules:
         self.known = known  # what an item cost in a former call: see `Pace`
         self.expected = expected  # items in all, as far as anybody can tell before they are read
         self.free = free  # items to read at once though fewer are wanted: it costs next to nothing
+        self.together = together  # all workers have to be there: they may wait for each other
         self.keep_idle = keep_idle  # else a worker with nothing to do is let go at once
 
 
@@ -153,6 +160,8 @@ class Plan:
         self._reading = False  # a Read is to be answered
         self._doom: tuple[int, object] | None = None  # the lowest final failure
         self._futile_starts = 0
+        self._start_from = 0.0  # none is started before
+        self._lacks = False  # it has been said that there are fewer than there might be
         self._futile_deaths = 0
         self._futile_at = 0.0  # when the last of them was
         self.over = False
@@ -195,7 +204,9 @@ class Plan:
             due = min(due, self._suspect_since + PATIENCE)
         fullest = self._to_relieve()
         if fullest is not None:
-            due = min(due, fullest.news + SLICE)
+            due = min(due, self._silent_at(fullest))
+        if self._now < self._start_from:
+            due = min(due, self._start_from)
         return due
 
     @property
@@ -238,7 +249,7 @@ class Plan:
         if not member.ready:
             self._futile_starts += 1
             if self._futile_starts >= FUTILE:
-                self._finish(None, event.error)
+                self._do_without(event)
         elif member.held.count and member.ready_at >= self._futile_at:
             # Workers that die together, by whatever kills them all, count as one.
             self._futile_at = event.now
@@ -246,6 +257,17 @@ class Plan:
             if self._futile_deaths >= FUTILE:
                 index, _ = member.held.take(1)
                 self._failed(event.now, index, event.error, again=event.again)
+
+    def _do_without(self, event: WorkerGone) -> None:
+        """Go on with the workers that are there or coming, for now; end the call if there is none."""
+        others = [member for member in self.crew if not member.doomed]
+        if self.rules.together or not others:
+            self._finish(None, event.error)
+            return
+        self._start_from = event.now + RETRY
+        if not self._lacks and any(member.ready for member in others):
+            self._lacks = True
+            self._out.append(Lack(event.error))
 
     def _on_read(self, event: InputRead) -> None:
         self._reading = False
@@ -437,7 +459,7 @@ class Plan:
         """Do the next thing that gives a worker something to do; False when there is nothing."""
         crew, waiting = self.crew, self.waiting.count
         member = crew.hungry(ahead=False)
-        if member is None and not crew.full and self._is_enough_for_another:
+        if member is None and self._may_start and self._is_enough_for_another:
             self._start_worker()
             return True
         # A worker must be idle for a suspect that has waited long enough.
@@ -445,7 +467,7 @@ class Plan:
             member = self._hungry_ahead(now)
         if member is not None:
             return self._feed(member, now)
-        if crew.full:
+        if not self._may_start:
             if self._free and waiting < self.pace.size(None, self.rules.workers):
                 self._ask_to_read()  # while all are at work, not when one of them waits for it
             return False
@@ -486,6 +508,11 @@ class Plan:
         if member is not None and waiting and member.held.highest > self.waiting.lowest:
             return None  # rule 2
         return member
+
+    @property
+    def _may_start(self) -> bool:
+        """Whether a worker may be started now."""
+        return not self.crew.full and self._now >= self._start_from
 
     def _start_worker(self) -> None:
         member = self.crew.enlist(self.rules.tasks_per_worker)
@@ -573,15 +600,15 @@ class Plan:
         """
         if (self._can_read and self.rules.keep_idle) or self.waiting.count or self.suspects:
             return None
-        if not self.crew.idle and (self.crew.full or self.crew.coming or self._doom is not None):
-            return None
-        return self.crew.fullest()
+        if self.crew.idle or (self._may_start and not self.crew.coming and self._doom is None):
+            return self.crew.fullest()
+        return None
 
     def _balance(self, now: float) -> None:
         fullest = self._to_relieve()
         if fullest is None:
             return
-        silent = now >= fullest.news + SLICE
+        silent = now >= self._silent_at(fullest)
         much = self.pace.worth_moving(fullest.held.count - 1)
         if not self.crew.idle:
             # What was cheap in a former call is dear in this one; or it was all given to one worker.
@@ -590,6 +617,10 @@ class Plan:
         elif silent or much:
             fullest.bare = True  # until it answers: nobody is asked twice at once
             self._out.append(AskBack(fullest.number))
+
+    def _silent_at(self, member: Member) -> float:
+        """When a worker that says nothing until then is taken to be at work for longer than was thought."""
+        return member.news + self.pace.patience(member.held.count, len(self.crew.members))
 
     def _make_room(self) -> None:
         """Kill a worker that runs what nobody wants, if what is wanted waits for a worker."""

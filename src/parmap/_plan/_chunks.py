@@ -42,6 +42,10 @@ FEW = 32
 #: worth one of its own.
 MESSAGE = 0.0001
 
+#: Seconds that news may be late on a busy machine, beyond twice what the items should take and a message
+#: of each other worker, which may be dealt with before.
+DELAY = 0.002
+
 #: Times as much work makes it a small part of what is done.
 WORTHY = 4
 
@@ -148,3 +152,9 @@ class Pace:
     def worth_moving(self, count: int) -> bool:
         """Whether `count` items hold clearly more work than a message to another worker costs."""
         return self.cost is None or count * self.cost > SLICE / 20
+
+    def patience(self, count: int, workers: int) -> float:
+        """Seconds until one of `workers` has been silent for too long with `count` items: at most a slice."""
+        if self.cost is None:
+            return SLICE
+        return min(SLICE, DELAY + workers * MESSAGE + 2 * count * self.cost)

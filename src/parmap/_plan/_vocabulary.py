@@ -229,6 +229,15 @@ class KillWorker(Turn):
         self.overdue = overdue
 
 
+class Lack(Turn):
+    """Say that the call goes on with the workers it has, since no others can be started for now."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: object) -> None:
+        self.error = error
+
+
 class Read(Turn):
     """Read up to `count` items of the input; one of its two answers follows.
 
@@ -331,6 +340,7 @@ if TYPE_CHECKING:
         StartWorker
         | ReleaseWorker
         | KillWorker
+        | Lack
         | Read
         | Send
         | AskBack
