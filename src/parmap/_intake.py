@@ -246,18 +246,9 @@ class Intake:
 
     def _packed(self, item: Any, index: int, *, copy: bool) -> Any:
         """An item as it travels."""
-        kind = type(item)
-        plain: tuple[Any, int] | None = None
-        if kind in _plain.KINDS:
-            plain = self._copier.copied(item)
-        elif kind in SCALARS or _arrays.is_number(kind):
-            plain = item, 0
-        elif _fixed.all_fixed([item], kind):
-            plain = item, item.__sizeof__()
-        elif _arrays.of_array(kind):
-            plain = _arrays.copied(item)
+        plain = self._copier.copied(item)
         if plain is not None:
-            self.kinds.add(kind)
+            self.kinds.add(type(item))
             self._weigh([item], plain[1])
             return plain[0]
         self.kinds.add(Packed)

@@ -49,8 +49,13 @@ _USUAL = 1 << 64
 _WORDS = max(map(object.__sizeof__, (-1, 0, 1, 1.5, 1j, "", b"", None)))
 
 
+def are_alike(kind: type) -> bool:
+    """Whether all of this type are like one that needed no copy: they need none, and weigh as little."""
+    return kind not in KINDS and (_arrays.is_number(kind) or _fixed.are_alike(kind))
+
+
 def copied(value: Any) -> tuple[Any, int] | None:
-    """The value as it is now, and bytes of what is large in it; None: it is not plain, or not small."""
+    """The container as it is now, and bytes of what is large in it; None: it is not plain, or not small."""
     kind = type(value)
     if kind not in KINDS or len(value) > _LONGEST:
         return None
@@ -83,6 +88,15 @@ def copied(value: Any) -> tuple[Any, int] | None:
     return (_with(value, arrays) if arrays else value), nbytes
 
 
+def _single(value: Any, kind: type) -> tuple[Any, int] | None:
+    """The same of what holds no others."""
+    if _arrays.concerns(kind):
+        return (value, 0) if _arrays.is_number(kind) else _arrays.copied(value)
+    if _fixed.all_fixed([value], kind):
+        return value, value.__sizeof__()
+    return (value, 0) if kind in SCALARS else None
+
+
 def _weight(leaf: Any, kind: type, arrays: dict[int, Any]) -> int | None:
     """Bytes of what is no scalar: a fixed value, or a small array, whose copy is noted; None: neither."""
     if _arrays.of_array(kind):
@@ -104,7 +118,7 @@ def _with(value: Any, others: dict[int, Any]) -> Any:
 
 
 class Copier:
-    """Copies values one after another; looks at fewer and fewer of them while they are not plain.
+    """Copies values one after another; looks at fewer and fewer containers while they are not plain.
 
     Then each is to be pickled by itself, which is always right, and to find out takes half as long as that.
     """
@@ -116,7 +130,10 @@ class Copier:
         self._left = 0  # how many of them are still to come
 
     def copied(self, value: Any) -> tuple[Any, int] | None:
-        """As the function does; None also if it has not been looked at."""
+        """A value as it is now, and bytes of what is large in it; None: it has to be pickled by itself."""
+        kind = type(value)
+        if kind not in KINDS:
+            return _single(value, kind)
         if self._left:
             self._left -= 1
             return None

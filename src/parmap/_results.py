@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from . import _area, _arrays, _codec, _fixed, _instances, _plain, _wire
+from . import _area, _codec, _instances, _plain, _wire
 from ._plain import SCALARS
 
 TYPE_CHECKING = False
@@ -31,6 +31,7 @@ class Results:
         self.kinds: set[type] = set()  # the types of the values, as they are here
         self._buffers = _codec.Buffers()
         self._copier = _plain.Copier()
+        self._unlike: type | None = None  # of which each needs a look
         self._quick: Quick | None = None  # once instances of the program's classes have been met
         self._pickles: list[bytes] = []  # instead of values, as long as all have been pickled
         self._nbytes = 0
@@ -48,6 +49,7 @@ class Results:
     def forget(self) -> None:
         """Let go of the classes of the calls before, and of what their results were like."""
         self._quick = None
+        self._unlike = None
         self._copier = _plain.Copier()
 
     def begin(self, ordinal: int) -> None:
@@ -89,24 +91,19 @@ class Results:
 
         Answers its type if another one of that needs no look.
         """
-        kind = type(result)
-        kept: tuple[Any, int] | None = None
-        if kind in _plain.KINDS:
-            kept = self._copier.copied(result)
-        elif _arrays.concerns(kind):
-            if _arrays.is_number(kind):
-                self._keep(result, 0)
-                return kind
-            kept = _arrays.copied(result)
-        elif _fixed.all_fixed([result], kind):
-            self._keep(result, result.__sizeof__())
-            return kind if _fixed.are_alike(kind) else None
-        if kept is not None:
-            self._keep(*kept)
-        else:
+        kept = self._copier.copied(result)
+        if kept is None:
             self._pickle(result)
+        else:
+            self._keep(*kept)
         if self._nbytes >= ENOUGH:
             self.report()
+        kind = type(result)
+        if kept is None or kind is self._unlike:
+            return None
+        if _plain.are_alike(kind):
+            return kind
+        self._unlike = kind
         return None
 
     def _pickle(self, result: object) -> None:
