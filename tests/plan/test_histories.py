@@ -312,6 +312,18 @@ def test_a_call_whose_last_worker_dies_tries_once_more_to_start_one():
     history.then(WorkerGone(1.4, 5, None, "no room"), Finish(None, "no room"))
 
 
+def test_who_is_there_is_not_let_go_while_another_is_still_coming():
+    history = History(workers=2, keep_idle=False).first(Read(1))
+    history.then(InputRead(0.0, 1, ended=False), StartWorker(0), Read(1))
+    history.then(InputRead(0.0, 1, ended=False), StartWorker(1))
+    history.then(WorkerReady(0.1, 0), Send(0, 0, 1))
+    history.then(ItemsDone(0.2, 0, 0, 1, 0.1), Send(0, 1, 2))
+    history.then(ItemsDone(0.3, 0, 1, 2, 0.1), Read(1))
+    history.then(InputRead(0.4, 1, ended=False), Send(0, 2, 3))
+    history.then(WorkerReady(0.5, 1), ReleaseWorker(1, spent=False), Read(1))
+    history.then(ItemsDone(0.6, 0, 2, 3, 0.1), ReleaseWorker(0, spent=False))
+
+
 def test_workers_that_may_wait_for_each_other_are_not_done_without():
     history = History(workers=2, together=True).begin(1, ended=False)
     history.then(InputRead(0.1, 1, ended=True), StartWorker(1))

@@ -449,7 +449,9 @@ class Plan:
     def _let_go(self) -> None:
         crew = self.crew
         unneeded = list(crew.through.values())
-        if not (self.rules.keep_idle or self.waiting.count or self.suspects or self._to_relieve()):
+        # While others are still to come, who is there may be needed sooner than they are.
+        busy = crew.coming or self.waiting.count or self.suspects
+        if not (self.rules.keep_idle or busy or self._to_relieve()):
             unneeded += crew.idle.values()
         for member in unneeded:
             crew.dismiss(member.number)
