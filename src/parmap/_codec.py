@@ -118,12 +118,13 @@ class Numbers:
 
 
 class Broken:
-    """Stands for a value that cannot be unpickled."""
+    """Stands for a value that is not there: it cannot be unpickled, or an error was `raised` instead."""
 
-    __slots__ = ("error",)
+    __slots__ = ("error", "raised")
 
-    def __init__(self, error: BaseException) -> None:
+    def __init__(self, error: BaseException, *, raised: bool = False) -> None:
         self.error = error
+        self.raised = raised
 
 
 class Buffers:
@@ -557,11 +558,11 @@ def _load_each(packed: Iterable[Packed], values: list[Any]) -> bool:
 def _load_one(parts: Sequence[Any], values: list[Any]) -> bool:
     """Append what this pickle holds; whether it is broken."""
     try:
-        values.append(unpack(parts))
+        value = unpack(parts)
     except _byvalue.RAISED as error:
-        values.append(Broken(error))
-        return True
-    return False
+        value = Broken(error)
+    values.append(value)
+    return type(value) is Broken
 
 
 def _load_joined(data: bytes, lengths: Sequence[int], values: list[Any]) -> bool:
@@ -571,9 +572,10 @@ def _load_joined(data: bytes, lengths: Sequence[int], values: list[Any]) -> bool
     for length in lengths:
         end = begin + length
         try:
-            values.append(loads(data[begin:end]))
+            value = loads(data[begin:end])
         except _byvalue.RAISED as error:
-            values.append(Broken(error))
-            broken = True
+            value = Broken(error)
+        values.append(value)
+        broken |= type(value) is Broken
         begin = end
     return broken

@@ -245,25 +245,29 @@ class Drive:
 
     def conclude(self) -> None:
         """Raise what the call ends with, if it is not a success."""
-        assert self.verdict is not None
-        if self.verdict.late:
-            raise self.lateness()
-        if self.verdict.error is not None:
-            error = self.verdict.error
-            assert isinstance(error, BaseException)
-            if error is not self.intake.error and self._numbered:
-                _failure.annotate(error, self.verdict.index, self.name)
-            try:
-                raise error
-            finally:
-                del error, self  # no cycle through the traceback
+        verdict = self.verdict
+        assert verdict is not None
+        error = self.lateness() if verdict.late else verdict.error
+        if error is None:
+            return
+        assert isinstance(error, BaseException)
+        if error is verdict.error and error is not self.intake.error and self._numbered:
+            _failure.annotate(error, verdict.index, self.name)
+        try:
+            raise error
+        finally:
+            # The traceback would keep them, and they the error.
+            del error, verdict, self
 
     def answer(self, *, keep: bool) -> list[Any]:
         """The results of a call that is over; `keep`: failures stand among them, lateness too."""
         assert self.verdict is not None
         if not (self.verdict.late and keep):
-            self.conclude()
-            return self.results
+            try:
+                self.conclude()
+                return self.results
+            finally:
+                del self  # as above
         late = self.lateness()
         total = self.intake.total
         results = [late] * (len(self.results) if total is None else total)
@@ -292,29 +296,25 @@ class Drive:
     def took(
         self, worker: int, first: int, values: Sequence[Any], seconds: float, *, broken: bool
     ) -> None:
-        """A worker has sent results; `broken`: some of them cannot be read."""
+        """A worker has sent results; `broken`: instead of some of them it says why there are none."""
         self.spent.computing += seconds
-        now = time.monotonic()
-        begun = first
-        stop = first + len(values)
-        if broken:
-            for at, value in enumerate(values, first):
-                if type(value) is Broken:
-                    self._took_run(
-                        now, worker, begun, at, values[begun - first : at - first], seconds
-                    )
-                    self.failed(worker, at, _unreadable(value.error))
-                    begun = at + 1
-        rest = values if begun == first else values[begun - first :]
-        self._took_run(now, worker, begun, stop, rest, seconds)
+        failures: list[tuple[int, BaseException, bool]] = []
+        begun = 0
+        for at, value in enumerate(values) if broken else ():
+            if type(value) is Broken:
+                self.keep(first + begun, values[begun:at])
+                error = value.error if value.raised else _unreadable(value.error)
+                failures.append((first + at, error, self.may_retry(error)))
+                begun = at + 1
+        self.keep(first + begun, values[begun:] if begun else values)
+        now, stop = time.monotonic(), first + len(values)
+        self.feed(ItemsDone(now, worker, first, stop, seconds, failures))
 
-    def _took_run(
-        self, now: float, worker: int, first: int, stop: int, values: Sequence[Any], seconds: float
-    ) -> None:
-        if first < stop:
+    def keep(self, first: int, values: Sequence[Any]) -> None:
+        """Keep results, and let go of their items."""
+        if values:
             self._store(first, values)
-            self.intake.forget(first, stop)
-            self.feed(ItemsDone(now, worker, first, stop, seconds))
+            self.intake.forget(first, first + len(values))
 
     def _store(self, first: int, values: Sequence[Any]) -> None:
         """Put results where they belong: mostly at the end, sometimes before or beyond it."""

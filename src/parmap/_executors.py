@@ -11,7 +11,7 @@ import time
 from _queue import Empty, SimpleQueue
 
 from . import _byvalue, _codec, _failure, _globals, _kept
-from ._codec import Packed
+from ._codec import Broken, Packed
 from ._cpus import available_cpus
 from ._drive import Drive
 from ._errors import WorkerDied
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     #: What a chunk came to: results (None where an item failed), failures as (place, error, fatal), how
     #: many items ran, and seconds.
-    Outcome = tuple[Sequence[Any], list[tuple[int, Any, bool]], int, float]
+    Outcome = tuple[list[Any], list[tuple[int, Any, bool]], int, float]
 
 
 # --- running a chunk ------------------------------------------------------------------------------
@@ -334,15 +334,13 @@ class FutureDrive(Drive):
             self.feed(Stop(now, _explained(error, first, stop)))
             return
         results, failures, ran, seconds = self._outcome(future.result())
-        broken = self._task is not None  # perhaps
-        begin = 0
         for place, failure, fatal in failures:
-            if begin < place:
-                self.took(worker, first + begin, results[begin:place], seconds, broken=broken)
-            self.failed(worker, first + place, failure, fatal=fatal)
-            begin = place + 1
-        if begin < ran:
-            self.took(worker, first + begin, results[begin:ran], seconds, broken=broken)
+            results[place] = Broken(failure, raised=True)
+            if fatal:
+                self.failed(worker, first + place, failure, fatal=True)
+        if ran:
+            broken = bool(failures) or self._task is not None  # perhaps
+            self.took(worker, first, results, seconds, broken=broken)
         if ran < stop - first:
             self.feed(GaveBack(now, worker, [(first + ran, stop)]))
 
@@ -352,7 +350,7 @@ class FutureDrive(Drive):
             return outcome
         parcels, parts, failures, ran, seconds = result
         views = [memoryview(part) for part in parts]
-        values = _codec.load(parcels, views)[0] if ran else []
+        values = [*_codec.load(parcels, views)[0]] if ran else []
         return values, [(at, _failure.unpack(data), f) for at, data, f in failures], ran, seconds
 
     def close(self, *, abrupt: bool) -> None:

@@ -12,20 +12,19 @@ without asking the class. The exception's name and text always go with it, for w
 
 from __future__ import annotations
 
-import os
+import builtins
 from types import BuiltinFunctionType, GetSetDescriptorType, MemberDescriptorType, TracebackType
 
 from . import _codec
 from ._byvalue import RAISED
 from ._errors import RemoteError, WorkerDied
-from ._traceback import frames_of, traceback_of
+from ._plain import SCALARS
+from ._traceback import below_ours, frames_of, traceback_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
-
-_PACKAGE = os.path.dirname(__file__) + os.sep
 
 #: Links of a chain of causes, or groups within groups, that are carried. The interpreter itself can hardly
 #: show more.
@@ -43,6 +42,19 @@ def pack(error: BaseException) -> bytes:
     return _codec.pack_plain(_describe(error, {}, 0))
 
 
+def pack_in_place(error: BaseException) -> bytes:
+    """The same to travel in the place of a result, where it is unpickled to `Broken`."""
+    return _codec.pack_plain(_Failure(pack(error)))
+
+
+class _Failure:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __reduce__(self) -> Any:
+        return _unpack_in_place, (self._data,)
+
+
 def _describe(error: BaseException, seen: dict[int, int], depth: int) -> Any:
     """The exception as nested tuples of built-in types; an exception seen before as its number."""
     if id(error) in seen:
@@ -55,16 +67,25 @@ def _describe(error: BaseException, seen: dict[int, int], depth: int) -> Any:
     if isinstance(error, BaseExceptionGroup) and depth + 1 < _CHAIN:
         body = _group(error, seen, depth)
     else:
-        body = _body(error)
-    traceback = error.__traceback__
-    while depth == 0 and traceback is not None and _is_ours(traceback):
-        traceback = traceback.tb_next
-    frames = frames_of(traceback)
+        body = _simple(error) or _body(error)
+    frames = frames_of(below_ours(error.__traceback__) if depth == 0 else error.__traceback__)
     cause, context = (
         None if one is None else _describe(one, seen, depth + 1)
         for one in (error.__cause__, error.__context__)
     )
     return name, body, frames, cause, context, error.__suppress_context__
+
+
+def _simple(error: BaseException) -> tuple[str, Any, dict[str, bytes | None]] | None:
+    """As `_body` does, for a built-in one that holds plain `args` alone: nothing of it can get lost."""
+    kind = type(error)
+    if getattr(builtins, kind.__name__, None) is not kind or error.__dict__:
+        return None
+    if kind not in _known:
+        _known[kind] = _fields(kind).keys() == _fields(Exception).keys()
+    if not _known[kind] or not SCALARS.issuperset(map(type, error.args)):
+        return None
+    return "simple", (kind.__name__, error.args), {}
 
 
 def _body(error: BaseException) -> tuple[str, Any, dict[str, bytes | None]]:
@@ -149,16 +170,17 @@ def said(error: BaseException) -> str:
     return f"{type(error).__name__}: {_text(error)}"
 
 
-def _is_ours(traceback: TracebackType) -> bool:
-    return traceback.tb_frame.f_code.co_filename.startswith(_PACKAGE)
-
-
 # --- on both sides --------------------------------------------------------------------------------
 
 
 def _made(how: str, what: Any) -> BaseException:
-    """An exception, made by `pickle`, or from class and `args` without a line of the class's own."""
-    if how == "pickle":
+    """An exception, made by `pickle`, or from class and `args` without a line of the class's own.
+
+    A "simple" one has a built-in class, which has no such lines.
+    """
+    if how == "simple":
+        error = getattr(builtins, what[0])(*what[1])
+    elif how == "pickle":
         error = _unpacked(what)
     else:
         cls = _unpacked(what[0])
@@ -191,6 +213,9 @@ def _fields(cls: type) -> dict[str, Any]:
     return fields
 
 
+#: Built-in exceptions, and whether they keep no more than any other.
+_known: dict[type, bool] = {}
+
 _FIELDS = (MemberDescriptorType, GetSetDescriptorType)
 _ARGS = BaseException.__dict__["args"]
 _OWNER = AttributeError.__dict__["obj"]  # may be anything, however large
@@ -204,6 +229,10 @@ _NOTES = "__notes__"
 def unpack(data: memoryview | bytes) -> BaseException:
     """The exception again."""
     return _rebuild(_codec.unpack([memoryview(data)]), [])
+
+
+def _unpack_in_place(data: bytes) -> _codec.Broken:
+    return _codec.Broken(unpack(data), raised=True)
 
 
 def _rebuild(described: Any, known: list[BaseException]) -> BaseException:

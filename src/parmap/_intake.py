@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from itertools import chain, islice, zip_longest
 
-from . import _arrays, _fixed, _instances, _plain
+from . import _arrays, _fixed, _instances, _plain, _traceback
 from ._codec import (
     FORMATS,
     Buffers,
@@ -123,7 +123,8 @@ class Intake:
             known = self._bulk and not self._strict and self._read + len(run) == self.total
             ended = known or len(run) < count
         except Exception as error:
-            self.error = error
+            # Without this very frame, which would keep what was read for as long as the error is kept.
+            self.error = error.with_traceback(_traceback.below_ours(error.__traceback__))
         if len(run):
             self._firsts.append(self._read)
             self._runs.append(run)

@@ -77,10 +77,14 @@ class Flow:
         except BaseException:
             self.end(abrupt=True)
             raise
-        if self.closing or not self._batch:
+        if self._batch and not self.closing:
+            drive.suspend()
+            return
+        try:
             self.conclude(drive)
-            raise StopIteration
-        drive.suspend()
+        finally:
+            del drive  # an error's traceback would keep it
+        raise StopIteration
 
     def running(self) -> Drive | None:
         """The drive of the call, begun if need be; None: it has ended."""
@@ -109,8 +113,11 @@ class Flow:
     def conclude(self, drive: Drive) -> None:
         """After the last batch: raise what the call ends with, if it is an error."""
         self.end(abrupt=False)
-        if not self.closing:
-            drive.conclude()
+        try:
+            if not self.closing:
+                drive.conclude()
+        finally:
+            del drive  # an error's traceback would keep it
 
     def close(self) -> None:
         """End the call, perhaps while it is being asked for a result, which then does not come."""
@@ -219,7 +226,10 @@ class ParallelIterator(chain[T_co]):
         for result in ready:
             drive.suspend()
             return result
-        flow.conclude(drive)
+        try:
+            flow.conclude(drive)
+        finally:
+            del drive
         raise StopAsyncIteration
 
     async def aclose(self) -> None:

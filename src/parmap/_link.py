@@ -70,7 +70,7 @@ class Task:
 class News:
     """What a worker said, in terms of the call's indices."""
 
-    __slots__ = ("first", "kind", "payload", "seconds", "stop")
+    __slots__ = ("first", "kind", "payload", "seconds", "stop", "values")
 
     def __init__(
         self, kind: int, first: int = 0, stop: int = 0, payload: Any = None, seconds: float = 0.0
@@ -80,6 +80,7 @@ class News:
         self.stop = stop
         self.payload = payload
         self.seconds = seconds
+        self.values: tuple[Sequence[Any], bool] | None = None  # once they have been unpickled
 
 
 def understand(read: Callable[..., T], *said: Any) -> T:

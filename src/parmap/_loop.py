@@ -354,11 +354,13 @@ class ProcessDrive(Drive):
         self.took(worker, news.first, values, news.seconds, broken=broken)
 
     def unpickled(self, news: News) -> tuple[Sequence[Any], bool]:
-        """The results that a worker has sent, and whether some of them cannot be read.
+        """The results that a worker has sent, and whether some of them are `Broken`: made once.
 
         Raises:
             WireError: They are not as many as it says.
         """
+        if news.values is not None:
+            return news.values
         values: Sequence[Any] = []
         broken = False
         for parcels, parts in news.payload:
@@ -368,7 +370,8 @@ class ProcessDrive(Drive):
         if len(values) != news.stop - news.first:
             msg = "a worker has reported what it did not hold"
             raise WireError(msg)
-        return values, broken
+        news.values = values, broken
+        return news.values
 
     def _heard_failure(self, worker: int, news: News) -> None:
         data, fatal = news.payload

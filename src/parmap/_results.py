@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from . import _area, _codec, _instances, _plain, _wire
+from . import _area, _codec, _failure, _instances, _plain, _wire
 from ._plain import SCALARS
 
 TYPE_CHECKING = False
@@ -123,6 +123,23 @@ class Results:
         if len(packed.parts) > 1:
             self.report()  # large buffers are not copied: nothing may run before they are sent
 
+    def fail(self, error: BaseException) -> None:
+        """Take in that the next item has failed."""
+        if self.placed:
+            self.report()
+        self.number = None
+        data = _failure.pack_in_place(error)
+        if self._pickles:
+            self._pickles.append(data)
+            self._nbytes += len(data)
+        else:
+            self._keep(_codec.Packed([data]), len(data))
+
+    @property
+    def count(self) -> int:
+        """How many are here."""
+        return len(self.values) or len(self._pickles) or self.placed
+
     @property
     def has_others(self) -> bool:
         """Whether some are here that are not in the area."""
@@ -134,7 +151,7 @@ class Results:
 
     def report(self) -> None:
         """Send those that are there."""
-        count = len(self.values) or len(self._pickles) or self.placed
+        count = self.count
         if count:
             parts: list[bytes | memoryview] = []
             if self.placed:

@@ -181,9 +181,12 @@ def run(call: Call) -> list[Any]:
     """Run a call to its end and answer its results."""
     drive = make_drive(call)
     try:
-        drive.run()
+        try:
+            drive.run()
+        finally:
+            drive.end_progress()
+            drive.debug()
+        _remember(drive)
+        return drive.answer(keep=call.options.on_error == "return")
     finally:
-        drive.end_progress()
-        drive.debug()
-    _remember(drive)
-    return drive.answer(keep=call.options.on_error == "return")
+        del drive  # an error's traceback would keep it, with all results and the error itself

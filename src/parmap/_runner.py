@@ -64,8 +64,7 @@ class Runner:
         return (self._run_numbers if placed else self._run_fast), values
 
     def pace(self, seconds: float, count: int) -> None:
-        """Take in how long a run took, and choose the length of the next."""
-        self._results.seconds += seconds
+        """Choose the length of the next run after one that took so long."""
         wanted = int(count * RUN / max(seconds, 1e-9))
         self.length = max(1, min(wanted, self.length * _GROWTH, self._longest))
 

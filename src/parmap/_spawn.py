@@ -299,5 +299,8 @@ class _Fresh:
             stock, task, rules, intake, name=self._call_name, retry_on=(), numbered=self._numbered
         )
         drive.seconds_allowed = self._timeout or 0.0
-        drive.run()
-        return drive.answer(keep=not self._raises)
+        try:
+            drive.run()
+            return drive.answer(keep=not self._raises)
+        finally:
+            del drive  # an error's traceback would keep it

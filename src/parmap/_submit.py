@@ -21,7 +21,7 @@ from ._link import Task
 from ._lock import careful
 from ._loop import Wake
 from ._plan._call import Rules
-from ._plan._vocabulary import InputRead, ItemsDone, Keep, Stop
+from ._plan._vocabulary import InputRead, Keep, Stop
 from ._small import LIGHT, AheadDrive
 
 TYPE_CHECKING = False
@@ -525,13 +525,10 @@ class _SubmitDrive(AheadDrive):
             link.send(first, [task.packed for task in alike], self.intake.kinds)
             first += len(alike)
 
-    def _took_run(
-        self, now: float, worker: int, first: int, stop: int, values: Sequence[Any], seconds: float
-    ) -> None:
-        if first < stop:
-            for index, value in enumerate(values, first):
-                self._begun.pop(index).succeed(value)
-            self.feed(ItemsDone(now, worker, first, stop, seconds))
+    def keep(self, first: int, values: Sequence[Any]) -> None:
+        """See `Drive`: each is its future's."""
+        for index, value in enumerate(values, first):
+            self._begun.pop(index).succeed(value)
 
     def failed(
         self,

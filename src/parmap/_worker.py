@@ -354,13 +354,14 @@ class Worker:
             try:
                 run(values, at - start, upto - start, at)
             except BaseException as error:
-                pace(time.perf_counter() - began, upto - at)
+                seconds = self._count_time(began)
                 upto = self._failed(error)
                 if self._halts:
                     self._halted = first + upto - 1 - start
                     upto = self._drop(upto, stop) if upto < stop else upto
             else:
-                pace(time.perf_counter() - began, upto - at)
+                seconds = self._count_time(began)
+            pace(seconds, upto - at)
             at = upto
             now = time.perf_counter()
             if at >= due or self._results.is_time(now):
@@ -397,17 +398,27 @@ class Worker:
             self._premises.put_right()
             self._runner.creep()
 
+    def _count_time(self, began: float) -> float:
+        """How long a run has taken, which is told with its results."""
+        seconds = time.perf_counter() - began
+        self._results.seconds += seconds
+        return seconds
+
     def _failed(self, error: BaseException) -> int:
-        """Send what is done, and then how the item after it has failed; answer where to go on."""
-        self._report()
-        ordinal = self._results.first
+        """Tell how the item after those that are done has failed; answer where to go on."""
+        results = self._results
         if isinstance(error, StopIteration):
             error = _as_runtime_error(error)
         fatal = isinstance(error, (SystemExit, KeyboardInterrupt))
         self._words[_SINCE] = 0
-        self._send(_wire.FAILED, [_codec.pack_plain((ordinal, fatal)), _failure.pack(error)])
-        self._results.first = ordinal + 1
-        return ordinal + 1
+        if self._halts or fatal:
+            self._report()
+            ordinal = results.first
+            self._send(_wire.FAILED, [_codec.pack_plain((ordinal, fatal)), _failure.pack(error)])
+            results.first = ordinal + 1
+        else:  # there may be many: as one of the results
+            results.fail(error)
+        return results.first + results.count
 
     def _drop(self, begin: int, end: int) -> int:
         """Say that the items from `begin` to `end` will not be run."""

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import builtins
 import errno
 import gc
 import multiprocessing
 import os
 import pickle
+import re
 import sqlite3
 import threading
+import time
 import traceback
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
+from fractions import Fraction
+from functools import partial
 from urllib.error import HTTPError
 
 import pytest
 
 import parmap
 from parmap import (
+    CallTimeout,
     ParmapError,
     RemoteError,
     SerializationError,
@@ -27,6 +34,7 @@ from parmap import (
     run_in_process,
     spawn_each,
 )
+from parmap._drive import Drive
 
 
 class NeedsMore(Exception):
@@ -595,6 +603,144 @@ def test_remote_frames(call):
     assert 'raise ValueError("deep")  # the line to be seen' in text
     # Between the caller's line and the function's there are frames of parmap, but no worker's.
     assert not any("_worker.py" in frame.filename for frame in frames)
+
+
+def builtin_errors():
+    kinds = [kind for kind in vars(builtins).values() if isinstance(kind, type)]
+    for kind in kinds:
+        # StopIteration would end the caller's own iterators: see below.
+        if issubclass(kind, Exception) and kind not in (ExceptionGroup, StopIteration):
+            for args in [(), ("x",), (1, 2.5), ("utf-8", b"x", 0, 1, "why"), ([1],)]:
+                try:
+                    yield kind(*args)
+                except TypeError:
+                    pass  # it takes others
+
+
+class Impostor(KeyError):
+    """It seems to be built in."""
+
+
+Impostor.__module__, Impostor.__qualname__, Impostor.__name__ = "builtins", "KeyError", "KeyError"
+
+
+def test_every_built_in_error():
+    errors = [*builtin_errors(), Impostor("x")]
+    errors[0].extra = 1
+    errors[1].add_note("by the way")
+    got = parallel_map(raise_one, errors, on_error="return")
+    for error, one in zip(errors, got, strict=True):
+        assert type(one) is type(error)
+        assert (one.args, str(one)) == (error.args, str(error))
+    assert got[0].extra == 1
+    assert got[1].__notes__[0] == "by the way"
+
+
+def raise_one(error):
+    raise error
+
+
+def test_a_remote_frame_leads_nowhere():
+    """They once led to those that had received the error, and these to all results of the call."""
+    kept = parallel_map(middle, [0, 1], on_error="return")[1]
+    frame = kept.__traceback__.tb_next.tb_frame
+    assert frame.f_code.co_name == "innermost"
+    assert frame.f_back is None
+    assert not frame.f_locals
+
+
+def raising_input():
+    yield 0
+    raise ValueError("the input")
+
+
+async def take_all():
+    async for _ in parallel_imap(innermost, range(3)):
+        pass
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: parallel_map(innermost, range(3)),
+        lambda: [*parallel_imap(innermost, range(3))],
+        lambda: asyncio.run(take_all()),
+        lambda: parallel_map(abs, raising_input()),
+        lambda: [*parallel_imap(abs, raising_input())],
+        lambda: spawn_each(innermost, range(3)),
+        lambda: run_in_process(innermost, 1),
+        lambda: parallel_map(time.sleep, [60], timeout=0.2),
+        lambda: innermost(parallel_map(middle, range(3), on_error="return")),
+    ],
+)
+def test_an_error_that_is_kept_keeps_nothing_else(call):
+    """Nor is the call garbage that waits for the collector, for as long as its items may be large."""
+
+    def drives():
+        return {id(one) for one in gc.get_objects() if isinstance(one, Drive)}
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = drives()
+        with pytest.raises((ValueError, CallTimeout)) as kept:
+            call()
+        assert drives() <= before
+        del kept
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("executor", ["process", "thread"])
+def test_items_that_all_fail_travel_together(executor, monkeypatch, capsys):
+    monkeypatch.setenv("PARMAP_DEBUG", "1")
+    results = parallel_map(innermost, range(2_000), executor=executor, on_error="return")
+    assert [error.parmap_index for error in results] == [*range(2_000)]
+    (chunks,) = re.findall(r"2000 items in (\d+) chunks", capsys.readouterr().err)
+    assert int(chunks) < 500
+
+
+@pytest.mark.parametrize("executor", ["process", "thread"])
+@pytest.mark.parametrize("kind", [int, str, complex, Fraction])
+def test_failures_among_results_of_any_kind(kind, executor):
+    results = parallel_map(
+        partial(odd_ones, kind), range(300), executor=executor, on_error="return"
+    )
+    assert results[1::2] == [*map(kind, range(1, 300, 2))]
+    assert [error.args for error in results[::2]] == [(x,) for x in range(0, 300, 2)]
+    assert [error.parmap_index for error in results[::2]] == [*range(0, 300, 2)]
+
+
+def odd_ones(kind, x):
+    if x % 2 == 0:
+        raise KeyError(x)
+    return kind(x)
+
+
+def test_a_result_beside_a_failure_is_made_once():
+    for _ in range(3):
+        MADE.clear()
+        failed, made = parallel_map(counted_or_not, [0, 1], on_error="return")
+        assert isinstance(failed, ValueError)
+        assert isinstance(made, Counted)
+        assert len(MADE) == 1
+
+
+MADE = []
+
+
+class Counted:
+    """Notes in the caller that it was unpickled."""
+
+    def __setstate__(self, state):
+        MADE.append(state)
+
+    def __getstate__(self):
+        return 1
+
+
+def counted_or_not(x):
+    return Counted() if x else innermost(x)
 
 
 def test_what_cannot_travel_at_all():

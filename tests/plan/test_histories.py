@@ -312,6 +312,21 @@ def test_a_call_whose_last_worker_dies_tries_once_more_to_start_one():
     history.then(WorkerGone(1.4, 5, None, "no room"), Finish(None, "no room"))
 
 
+def test_failures_among_what_is_done():
+    history = History(workers=1, retries=1, stop_at_failure=False, chunksize=5).begin(5)
+    failures = [(1, "once", True), (3, "for good", False)]
+    history.then(ItemsDone(0.1, 0, 0, 5, 0.1, failures), Keep(3, "for good"), Send(0, 1, 2))
+    assert history.plan.pace.learned == (0.02, 5)  # what failed has taken its time, too
+    history.then(ItemsDone(0.2, 0, 1, 2, 0.1, [(1, "twice", True)]), Keep(1, "twice"), Finish())
+
+
+def test_the_lowest_failure_among_what_is_done_is_that_of_the_call():
+    history = History(workers=1, chunksize=5).begin(5)
+    failures = [(2, "low", False), (3, "high", False)]
+    history.then(ItemsDone(0.1, 0, 1, 5, 0.1, failures))
+    history.then(ItemsDone(0.1, 0, 0, 1, 0.1), Finish(2, "low"))
+
+
 def test_who_is_there_is_not_let_go_while_another_is_still_coming():
     history = History(workers=2, keep_idle=False).first(Read(1))
     history.then(InputRead(0.0, 1, ended=False), StartWorker(0), Read(1))

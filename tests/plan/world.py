@@ -88,7 +88,8 @@ class Worker:
         self.queue = []  # not begun
         self.current = None
         self.since = self.end = 0.0
-        self.unreported = []  # run well
+        self.unreported = []  # run
+        self.failures = {}  # of these: error, and whether it may be retried
         self.unsendable = []
         self.asked = []  # for what it has not begun: each time, whether to leave it one item
         self.looked = 0
@@ -220,8 +221,12 @@ class World:
         if indices:
             worker.held -= indices
             worker.news = self.now
-            self.done |= indices
             self.futile_deaths = 0
+            bad = {index for index, _, _ in event.failures} & indices
+            self.done |= indices - bad
+            for index, error, again in event.failures:
+                if index in bad:
+                    self.fail(index, error, again=again)
 
     def _see_itemfailed(self, event):
         if event.worker is None:
@@ -553,7 +558,10 @@ class World:
             self.die(worker, f"killed by {index}", again=item.again)
             return
         worker.current = None
-        if kind in {"fails", "fatal"}:
+        if kind == "fails" and self.random.random() < 0.5:  # is told of among results
+            worker.unreported.append(index)
+            worker.failures[index] = f"{kind} {index}", item.again
+        elif kind in {"fails", "fatal"}:
             error, fatal = f"{kind} {index}", kind == "fatal"
             self.feed(
                 ItemFailed(self.now, worker.number, index, error, again=item.again, fatal=fatal)
@@ -566,7 +574,10 @@ class World:
         stop = self.random.randint(first + 1, stop)
         worker.unreported = [i for i in worker.unreported if not first <= i < stop]
         cost = sum(self.items[i].cost for i in range(first, stop))
-        self.feed(ItemsDone(self.now, worker.number, first, stop, cost))
+        failures = [
+            (i, *worker.failures.pop(i)) for i in range(first, stop) if i in worker.failures
+        ]
+        self.feed(ItemsDone(self.now, worker.number, first, stop, cost, failures))
 
     def refuse(self, worker):
         """An item could not be serialised: found while it was being sent, or known before."""

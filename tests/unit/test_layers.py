@@ -14,8 +14,8 @@ PACKAGE = pathlib.Path(parmap.__file__).parent
 #: Rank by rank, from what knows nothing of the rest to what users see.
 RANKS = (
     "_lock",
-    "_async _cgroups _environ _errors _future _imports _kept _lifeline _memory _modules _nesting _owned _placement _plan _plan._chunks _plan._spans _plan._vocabulary _premises _progress _signatures _traceback _wire",
-    "_arrays",
+    "_async _cgroups _environ _errors _future _imports _kept _lifeline _memory _modules _nesting _owned _placement _plan _plan._chunks _plan._spans _plan._vocabulary _premises _progress _signatures _wire",
+    "_arrays _traceback",
     "_fixed",
     "_plain",
     "_globals",

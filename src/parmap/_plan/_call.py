@@ -293,7 +293,13 @@ class Plan:
         self._futile_deaths = 0
         self.pace.learn(event.stop - event.first, event.seconds)
         for first, stop in done:
-            self._settle(first, stop)
+            begun = first
+            for index, error, again in event.failures:
+                if begun <= index < stop:
+                    self._settle(begun, index)
+                    self._failed(event.now, index, error, again=again)
+                    begun = index + 1
+            self._settle(begun, stop)
 
     def _on_failed(self, event: ItemFailed) -> None:
         if event.worker is None:  # it was just to be sent, or still waits
@@ -379,6 +385,8 @@ class Plan:
                 self._wait(first, stop)
 
     def _settle(self, first: int, stop: int) -> None:
+        if first == stop:
+            return
         self.settled.add(first, stop)
         if self.rules.delivery == "unordered":
             self._delivered += stop - first

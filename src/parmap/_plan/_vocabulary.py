@@ -97,16 +97,28 @@ class InputRaised(Turn):
 
 
 class ItemsDone(Turn):
-    """A worker has run `[first, stop)`, in `seconds`."""
+    """A worker has run `[first, stop)`, in `seconds`.
 
-    __slots__ = ("first", "now", "seconds", "stop", "worker")
+    All but its `failures`, lowest first: each an index, an error, and whether it is one that may be retried.
+    """
 
-    def __init__(self, now: float, worker: int, first: int, stop: int, seconds: float) -> None:
+    __slots__ = ("failures", "first", "now", "seconds", "stop", "worker")
+
+    def __init__(
+        self,
+        now: float,
+        worker: int,
+        first: int,
+        stop: int,
+        seconds: float,
+        failures: Sequence[tuple[int, object, bool]] = (),
+    ) -> None:
         self.now = now
         self.worker = worker
         self.first = first
         self.stop = stop
         self.seconds = seconds
+        self.failures = failures
 
 
 class ItemFailed(Turn):
