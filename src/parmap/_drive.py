@@ -197,6 +197,8 @@ class Drive:
             if self.verdict is not None or time.monotonic() < plan.deadline:
                 break
             events.append(Tick(time.monotonic()))
+        if plan.rules.delivery != "whole":  # now that all that is settled has been delivered
+            self._forget_delivered()
         if self._progress is not None:
             self._progress.update(self.plan.done)
 
@@ -253,10 +255,13 @@ class Drive:
         assert isinstance(error, BaseException)
         if error is verdict.error and error is not self.intake.error and self._numbered:
             _failure.annotate(error, verdict.index, self.name)
+        # Its traceback keeps this very call, in some versions of Python even if only a generator raised it:
+        # so the call must not keep the error, nor these frames the call.
+        self.verdict, self.intake.error = Finish(), None
+        self.plan.forget_errors()
         try:
             raise error
         finally:
-            # The traceback would keep them, and they the error.
             del error, verdict, self
 
     def answer(self, *, keep: bool) -> list[Any]:
@@ -403,6 +408,8 @@ class Drive:
         span = slice(command.first - self._base, command.stop - self._base)
         self.delivered += self.results[span]
         self.results[span] = [None] * (command.stop - command.first)
+
+    def _forget_delivered(self) -> None:
         done = self.plan.settled.head - self._base
         if done > _KEPT:
             del self.results[:done]

@@ -334,13 +334,18 @@ class FutureDrive(Drive):
             self.feed(Stop(now, _explained(error, first, stop)))
             return
         results, failures, ran, seconds = self._outcome(future.result())
+        end: BaseException | None = None
         for place, failure, fatal in failures:
             results[place] = Broken(failure, raised=True)
-            if fatal:
-                self.failed(worker, first + place, failure, fatal=True)
-        if ran:
+            if fatal:  # serial code would not come further
+                end = failure
+                del results[place:]
+                break
+        if results:
             broken = bool(failures) or self._task is not None  # perhaps
             self.took(worker, first, results, seconds, broken=broken)
+        if end is not None:
+            self.failed(worker, first + len(results), end, fatal=True)
         if ran < stop - first:
             self.feed(GaveBack(now, worker, [(first + ran, stop)]))
 

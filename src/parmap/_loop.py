@@ -264,7 +264,7 @@ class ProcessDrive(Drive):
                 self._hear(worker)
             else:
                 self._sent(self._links[worker])
-        if self._stock.wanted and not self._wanted:
+        if self._stock.wanted and (self.plan.crew.idle or not self._wanted):
             self.feed(Recall(time.monotonic()))
         if time.monotonic() >= self._look_at_memory:
             self._check_memory()

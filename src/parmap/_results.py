@@ -55,6 +55,7 @@ class Results:
     def begin(self, ordinal: int) -> None:
         """Expect the results of a message of items."""
         self.first = ordinal
+        self.seconds = 0.0  # what failed may have left some
         self._sent_at = time.perf_counter()
 
     def find_place(self, ordinal: int, count: int) -> bool:
@@ -98,6 +99,7 @@ class Results:
             self._keep(*kept)
         if self._nbytes >= ENOUGH:
             self.report()
+            return None  # its type is to be noted with the next ones, too
         kind = type(result)
         if kept is None or kind is self._unlike:
             return None

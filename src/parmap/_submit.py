@@ -21,7 +21,7 @@ from ._link import Task
 from ._lock import careful
 from ._loop import Wake
 from ._plan._call import Rules
-from ._plan._vocabulary import InputRead, Keep, Stop
+from ._plan._vocabulary import InputRead, Keep, Lack, Stop
 from ._small import LIGHT, AheadDrive
 
 TYPE_CHECKING = False
@@ -540,6 +540,12 @@ class _SubmitDrive(AheadDrive):
     ) -> None:
         """See `Drive`: whatever a task raises is its future's."""
         super().failed(worker, index, error, fatal=False)
+
+    def _on_lack(self, command: Lack) -> None:
+        try:
+            super()._on_lack(command)
+        except RuntimeWarning:  # warnings are errors, but nobody called this
+            pass
 
     def _on_keep(self, command: Keep) -> None:
         assert isinstance(command.error, BaseException)

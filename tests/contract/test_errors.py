@@ -659,36 +659,51 @@ async def take_all():
         pass
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda: parallel_map(innermost, range(3)),
-        lambda: [*parallel_imap(innermost, range(3))],
-        lambda: asyncio.run(take_all()),
-        lambda: parallel_map(abs, raising_input()),
-        lambda: [*parallel_imap(abs, raising_input())],
-        lambda: spawn_each(innermost, range(3)),
-        lambda: run_in_process(innermost, 1),
-        lambda: parallel_map(time.sleep, [60], timeout=0.2),
-        lambda: innermost(parallel_map(middle, range(3), on_error="return")),
-    ],
-)
-def test_an_error_that_is_kept_keeps_nothing_else(call):
-    """Nor is the call garbage that waits for the collector, for as long as its items may be large."""
+@pytest.fixture
+def new_drives():
+    """Answers the calls that have not been let go of since, while the collector waits."""
 
     def drives():
         return {id(one) for one in gc.get_objects() if isinstance(one, Drive)}
 
     gc.collect()
     gc.disable()
-    try:
-        before = drives()
-        with pytest.raises((ValueError, CallTimeout)) as kept:
-            call()
-        assert drives() <= before
-        del kept
-    finally:
-        gc.enable()
+    before = drives()
+    yield lambda: drives() - before
+    gc.enable()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: parallel_map(abs, raising_input()),
+        lambda: [*parallel_imap(abs, raising_input())],
+    ],
+)
+def test_a_call_whose_input_raises_is_no_garbage(call, new_drives):
+    with pytest.raises(ValueError, match="the input"):
+        call()
+    assert not new_drives()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: parallel_map(innermost, range(3)),
+        lambda: [*parallel_imap(innermost, range(3))],
+        lambda: asyncio.run(take_all()),
+        lambda: spawn_each(innermost, range(3)),
+        lambda: run_in_process(innermost, 1),
+        lambda: parallel_map(time.sleep, [60], timeout=0.2),
+        lambda: innermost(parallel_map(middle, range(3), on_error="return")),
+    ],
+)
+def test_an_error_that_is_kept_keeps_nothing_else(call, new_drives):
+    """Nor is the call garbage that waits for the collector, which counts objects and no bytes."""
+    with pytest.raises((ValueError, CallTimeout)) as kept:
+        call()
+    assert not new_drives()
+    del kept
 
 
 @pytest.mark.parametrize("executor", ["process", "thread"])
@@ -709,6 +724,34 @@ def test_failures_among_results_of_any_kind(kind, executor):
     assert results[1::2] == [*map(kind, range(1, 300, 2))]
     assert [error.args for error in results[::2]] == [(x,) for x in range(0, 300, 2)]
     assert [error.parmap_index for error in results[::2]] == [*range(0, 300, 2)]
+
+
+@pytest.mark.parametrize("executor", ["process", "thread", "serial"])
+@pytest.mark.parametrize("ordered", [True, False])
+def test_many_failures_handed_out_one_by_one(ordered, executor):
+    calls = parallel_imap(
+        partial(odd_ones, int), range(10_000), ordered=ordered, executor=executor, on_error="return"
+    )
+    got = [one.args[0] if isinstance(one, KeyError) else one for one in calls]
+    assert (got if ordered else sorted(got)) == [*range(10_000)]
+
+
+@pytest.mark.parametrize("executor", ["process", "thread", "serial"])
+@pytest.mark.parametrize("ordered", [True, False])
+def test_what_comes_before_an_exit(ordered, executor):
+    calls = parallel_imap(
+        exit_at_50, range(100), ordered=ordered, executor=executor, on_error="return", chunksize=100
+    )
+    got = []
+    with pytest.raises(SystemExit):
+        got.extend(calls)
+    assert [one.args[0] if isinstance(one, KeyError) else one for one in got] == [*range(50)]
+
+
+def exit_at_50(x):
+    if x == 50:
+        raise SystemExit(3)
+    return odd_ones(int, x)
 
 
 def odd_ones(kind, x):

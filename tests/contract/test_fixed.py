@@ -10,6 +10,7 @@ import uuid
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -186,6 +187,19 @@ def test_what_may_hold_anything_still_goes_by_itself(pool):
     assert not any(map(_fixed.is_fixed, [uuid.UUID, Fraction, type(Path())]))
     odd = uuid.UUID(int=Count(7))
     assert parallel_map(itself, [odd] * 20, executor=pool) == [odd] * 20
+
+
+def test_one_that_fills_a_message_before_numbers_of_numpy(pool):
+    """What is sent is forgotten: also that there were such values, of which no more were looked at."""
+    assert parallel_map(of_three_kinds, range(300), executor=pool, chunksize=300) == [
+        *map(of_three_kinds, range(300))
+    ]
+
+
+def of_three_kinds(x):
+    if x == 100:
+        return ("x" * (262_144 - 20),)  # nearly as much as is sent at once
+    return datetime.timedelta(x) if 100 < x < 110 else np.float64(x)
 
 
 def test_large_decimals_are_weighed():

@@ -628,6 +628,31 @@ def test_submit_and_map():
         pool.submit(abs, 1)
 
 
+def wait_for(file):
+    until = time.monotonic() + 20
+    while not os.path.exists(file):
+        assert time.monotonic() < until, "nobody let it go on"
+        time.sleep(0.01)
+
+
+def touch(file):
+    with open(file, "w"):
+        pass
+
+
+def test_a_worker_that_submitted_tasks_left_serves_another_call(tmp_path):
+    """Though their plan still waits for a second one, which a call has that waits for another call."""
+    file = str(tmp_path / "go")
+    with Pool(2) as pool, concurrent.futures.ThreadPoolExecutor(1) as thread:
+        parallel_map(abs, range(100), executor=pool)
+        first = thread.submit(parallel_map, wait_for, [file], executor=pool, max_workers=1)
+        time.sleep(0.2)
+        for task in [pool.submit(time.sleep, 0.05) for _ in range(4)]:
+            task.result(timeout=30)
+        parallel_map(touch, [file], executor=pool, max_workers=1)
+        first.result(timeout=30)
+
+
 def test_each_task_runs_in_the_surroundings_of_its_submit(monkeypatch):
     with Pool(1) as pool:
         pool.submit(time.sleep, 0.2)  # so that they wait for it side by side

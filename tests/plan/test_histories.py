@@ -288,6 +288,27 @@ def test_a_call_goes_on_with_the_workers_it_has_and_tries_again_later():
     history.then(ItemsDone(1.5, 0, 0, 1, 1.5), Send(0, 1, 2))
 
 
+def test_who_is_there_is_not_let_go_while_no_other_can_be_started():
+    history = History(workers=2, keep_idle=False).begin(1, ended=False)
+    history.then(InputRead(0.1, 1, ended=False), StartWorker(1))
+    history.then(WorkerGone(0.1, 1, None, "no room"), StartWorker(2))
+    history.then(WorkerGone(0.2, 2, None, "no room"), StartWorker(3))
+    history.then(WorkerGone(0.3, 3, None, "no room"), Lack("no room"))
+    history.then(ItemsDone(0.4, 0, 0, 1, 0.4), Send(0, 1, 2))
+    history.then(ItemsDone(0.5, 0, 1, 2, 0.1), Read(1))
+    history.then(InputRead(0.6, 1, ended=False), Send(0, 2, 3))
+    history.then(ItemsDone(1.4, 0, 2, 3, 0.1), ReleaseWorker(0, spent=False), Read(1))
+
+
+def test_a_worker_that_is_through_makes_room_for_another():
+    history = History(workers=2, tasks_per_worker=1).begin(1, ended=False)
+    history.then(InputRead(0.1, 1, ended=True), StartWorker(1))
+    history.then(WorkerGone(0.1, 1, None, "no room"), StartWorker(2))
+    history.then(WorkerGone(0.2, 2, None, "no room"), StartWorker(3))
+    history.then(WorkerGone(0.3, 3, None, "no room"), Lack("no room"))
+    history.then(ItemsDone(0.4, 0, 0, 1, 0.4), ReleaseWorker(0, spent=True), StartWorker(4))
+
+
 def test_a_worker_that_is_still_coming_is_waited_for_where_no_other_can_be_started():
     history = History(workers=2, chunksize=1, known=(1.0, 1)).first(Read(1))
     history.then(InputRead(0.0, 1, ended=False), StartWorker(0), Read(1))

@@ -344,6 +344,8 @@ class World:
         leaves = worker.leaving or self.leaver_holds == 0
         need(command.spent or leaves or not self.rules.keep_idle, "released for nothing")
         self.retire(worker, "released")
+        if not self.crew:
+            self.start_from = self.now  # there is room again
 
     def _do_killworker(self, command):
         worker = self._member(command.worker)

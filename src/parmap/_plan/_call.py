@@ -216,6 +216,11 @@ class Plan:
         most = self.rules.chunksize or held
         return min(most, held / (self.crew.at_work or 1)) * (self.pace.cost or 0.0)
 
+    def forget_errors(self) -> None:
+        """Keep nothing of what it was told of; for when it is over."""
+        self.story.clear()
+        self._out, self._doom = [], None
+
     @property
     def done(self) -> int:
         """How many items are settled."""
@@ -457,13 +462,15 @@ class Plan:
     def _let_go(self) -> None:
         crew = self.crew
         unneeded = list(crew.through.values())
-        # While others are still to come, who is there may be needed sooner than they are.
-        busy = crew.coming or self.waiting.count or self.suspects
+        # While others are still to come, or cannot, who is there may be needed sooner than they are.
+        busy = crew.coming or self.waiting.count or self.suspects or self._now < self._start_from
         if not (self.rules.keep_idle or busy or self._to_relieve()):
             unneeded += crew.idle.values()
         for member in unneeded:
             crew.dismiss(member.number)
             self._out.append(ReleaseWorker(member.number, spent=member.budget == 0))
+        if unneeded and not crew.members:
+            self._start_from = self._now  # there is room again
 
     def _feed_one(self, now: float) -> bool:
         """Do the next thing that gives a worker something to do; False when there is nothing."""
