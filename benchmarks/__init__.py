@@ -5,7 +5,8 @@
     python -m benchmarks --only warm      one workload (names: see `--help`)
     python -m benchmarks --rounds 11      more rounds, for a noisy machine
     python -m benchmarks --json FILE      also keep the raw numbers
-    python -m benchmarks --write          also write results.md, results.json and the plots, all here
+    python -m benchmarks --write          also renew what was measured in results.md, results.json and
+                                          the plots, all here
     python -m benchmarks.report           write results.md once more, from results.json
     python -m benchmarks.plots            draw the plots once more (with matplotlib), from the same
 

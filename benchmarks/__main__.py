@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -22,21 +21,20 @@ def main() -> None:
     rounds = options.rounds or (3 if options.quick else 5)
     for name in report.left_out():
         report.note(f"{name} is not installed, and left out")
-    command = " ".join(["python -m benchmarks", *sys.argv[1:]])
-    if options.json:  # a place on this machine is nothing to publish
-        command = command.replace(str(options.json), "FILE")
     run: dict[str, Any] = {"entries": {}}
     for entry in chosen:
         began = monotonic()
         found = measured(entry, rounds, quick=options.quick)
+        found["made"] = report.made(rounds, quick=options.quick)
         found["minutes"] = (monotonic() - began) / 60
         run["entries"][entry.name] = found
         print(report.section(entry, found), end="\n\n", flush=True)
-        run["facts"] = report.machine(command, rounds)
+        run["facts"] = report.machine()
         if options.json:  # after each, so that an interrupted run is not lost
             options.json.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
     print("\n".join(f"- {fact}" for fact in run["facts"]))
     if options.write:
+        run = report.merged(run)
         report.RAW.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
         for path in [report.RAW, *plots.write(run), report.write(run)]:
             print(f"written: {path}")
@@ -86,7 +84,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, metavar="N", help="how often each is measured")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the raw numbers there")
     parser.add_argument(
-        "--write", action="store_true", help="write results.md, results.json and the plots"
+        "--write", action="store_true", help="renew results.md, results.json and the plots"
     )
     return parser.parse_args()
 

@@ -150,7 +150,7 @@ def markdown(rows: list[list[str]], numbers_from: int) -> list[str]:
 
 def section(entry: Workload | Growth, found: dict[str, Any]) -> str:
     """One workload."""
-    lines = [f"## {entry.name}", "", entry.title, ""]
+    lines = [f"## {entry.name}", "", f"{entry.title} (Measured in {found['made']}.)", ""]
     if isinstance(entry, Growth):
         for quantity in entry.quantities:
             lines += [*_growth_table(entry, quantity, found["results"]), ""]
@@ -218,12 +218,13 @@ def _growth_table(entry: Growth, quantity: Quantity, results: Results) -> list[s
 
 def summary(run: dict[str, Any]) -> list[str]:
     """All bars in one table."""
-    rows = [["workload", "bar", "reached", ""]]
+    rows = [["workload", "bar", "reached", "", "measured in"]]
     for name, found in run["entries"].items():
         entry = ALL[name]
         if isinstance(entry, Workload):
-            rows += [[name, *verdict] for verdict in verdicts(entry, found["results"])]
-    return markdown(rows, 4)
+            size = found["made"].partition(",")[0]
+            rows += [[name, *verdict, size] for verdict in verdicts(entry, found["results"])]
+    return markdown(rows, 5)
 
 
 # --- where and when -------------------------------------------------------------------------------
@@ -234,7 +235,13 @@ def left_out() -> list[str]:
     return sorted({peer.distribution or peer.name for peer in PEERS if not peer.installed()})
 
 
-def machine(command: str, rounds: int) -> list[str]:
+def made(rounds: int, *, quick: bool) -> str:
+    """When a workload was measured, and in which size."""
+    size = "the quick form" if quick else "full size"
+    return f"{size}, {rounds} rounds, {datetime.now(UTC):%Y-%m-%d}"
+
+
+def machine() -> list[str]:
     """What the numbers depend on."""
     peers: list[type[Peer]] = [peer for peer in PEERS if peer.distribution and peer.installed()]
     names = dict.fromkeys([*(peer.distribution for peer in peers), "numpy", "scipy"])
@@ -242,7 +249,6 @@ def machine(command: str, rounds: int) -> list[str]:
     found += [f"{name} is not installed" for name in left_out()]
     load = f"{os.getloadavg()[0]:.2f}" if hasattr(os, "getloadavg") else "unknown"
     return [
-        f"{datetime.now(UTC):%Y-%m-%d}, `{command}`, {rounds} rounds",
         f"{CORES} cores, {_processor()}, {_memory()}; load when the run ended: {load}",
         f"{platform.system()} {platform.release()}",
         f"{platform.python_implementation()} {platform.python_version()}; {', '.join(found)}",
@@ -270,12 +276,20 @@ HEAD = """\
 # parmap beside other libraries
 
 Made by `python -m benchmarks --write`; what is measured, and how, is told in
-`benchmarks/__init__.py`. A dagger (†) marks fresh interpreters as workers, the others fork the
-caller. Medians over the rounds, with their range; "parmap is … as good" is the median of the
-rounds' own ratios, above 1 where parmap, at its default settings, is faster or leaner. Rows in
-*italics* are what the machine or the interpreter allows. "Others" are other programs, and the host
-of a virtual machine.
+`benchmarks/__init__.py`. In full size each workload is as large as its title says; the quick form
+(`--quick`) has a tenth to a half of that, where what a call costs once weighs more. A dagger (†)
+marks fresh interpreters as workers, the others fork the caller. Medians over the rounds, with their
+range; "parmap is … as good" is the median of the rounds' own ratios, above 1 where parmap, at its
+default settings, is faster or leaner. Rows in *italics* are what the machine or the interpreter
+allows. "Others" are other programs, and the host of a virtual machine.
 """
+
+
+def merged(run: dict[str, Any]) -> dict[str, Any]:
+    """With what was measured before of other workloads."""
+    kept = json.loads(RAW.read_text(encoding="utf-8"))["entries"] if RAW.exists() else {}
+    entries = {**kept, **run["entries"]}
+    return {**run, "entries": {name: entries[name] for name in ALL if name in entries}}
 
 
 def write(run: dict[str, Any]) -> Path:
