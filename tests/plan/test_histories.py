@@ -348,6 +348,20 @@ def test_the_lowest_failure_among_what_is_done_is_that_of_the_call():
     history.then(ItemsDone(0.1, 0, 0, 1, 0.1), Finish(2, "low"))
 
 
+def test_the_next_dear_item_of_a_list_is_read_while_all_are_at_work():
+    """To pickle it may take milliseconds; but an input of unknown length may not come at once."""
+    history = History(workers=1, expected=3).first(Read(1))
+    history.then(InputRead(0.0, 1, ended=False), StartWorker(0))
+    history.then(WorkerReady(0.1, 0), Send(0, 0, 1), Read(1))
+    history.then(InputRead(0.1, 1, ended=False))
+    history.then(ItemsDone(0.2, 0, 0, 1, 0.1), Send(0, 1, 2), Read(1))
+    history.then(InputRead(0.2, 1, ended=True))
+    history.then(ItemsDone(0.3, 0, 1, 2, 0.1), Send(0, 2, 3))
+    history = History(workers=1).first(Read(1))
+    history.then(InputRead(0.0, 1, ended=False), StartWorker(0))
+    history.then(WorkerReady(0.1, 0), Send(0, 0, 1))
+
+
 def test_who_is_there_is_not_let_go_while_another_is_still_coming():
     history = History(workers=2, keep_idle=False).first(Read(1))
     history.then(InputRead(0.0, 1, ended=False), StartWorker(0), Read(1))

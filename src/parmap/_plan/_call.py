@@ -485,7 +485,7 @@ class Plan:
         if member is not None:
             return self._feed(member, now)
         if not self._may_start:
-            if self._free and waiting < self.pace.size(None, self.rules.workers):
+            if self._reads_ahead and waiting < self.pace.size(None, self.rules.workers):
                 self._ask_to_read()  # while all are at work, not when one of them waits for it
             return False
         if len(self.suspects) > len(crew.coming) or self._unclaimed > 0:
@@ -603,6 +603,11 @@ class Plan:
     def _free(self) -> int:
         """How many items it costs next to nothing to read, as far as is known."""
         return self.rules.free if self.pace.weightless else 0
+
+    @property
+    def _reads_ahead(self) -> bool:
+        """Whether to read what nobody has room for: it costs nothing, or dear items are all there."""
+        return self._free > 0 or (self.rules.expected is not None and not self.pace.cheap)
 
     def _ask_to_read(self) -> None:
         if self._can_read and not self._reading:
