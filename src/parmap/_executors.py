@@ -336,11 +336,11 @@ class FutureDrive(Drive):
         results, failures, ran, seconds = self._outcome(future.result())
         end: BaseException | None = None
         for place, failure, fatal in failures:
-            results[place] = Broken(failure, raised=True)
             if fatal:  # serial code would not come further
                 end = failure
                 del results[place:]
                 break
+            results[place] = Broken(failure, raised=True)
         if results:
             broken = bool(failures) or self._task is not None  # perhaps
             self.took(worker, first, results, seconds, broken=broken)

@@ -64,6 +64,13 @@ class History:
             self.plan.check()
         return self
 
+    def lack(self, *, ended):
+        """Let a second worker be wanted for one more item, while the first is busy, and none be had."""
+        self.then(InputRead(0.1, 1, ended=ended), StartWorker(1))
+        self.then(WorkerGone(0.1, 1, None, "no room"), StartWorker(2))
+        self.then(WorkerGone(0.2, 2, None, "no room"), StartWorker(3))
+        self.then(WorkerGone(0.3, 3, None, "no room"), Lack("no room"))
+
 
 def test_two_items_on_two_workers():
     (
@@ -277,10 +284,7 @@ def test_three_futile_starts_end_the_call():
 
 def test_a_call_goes_on_with_the_workers_it_has_and_tries_again_later():
     history = History(workers=2).begin(1, ended=False)
-    history.then(InputRead(0.1, 1, ended=False), StartWorker(1))
-    history.then(WorkerGone(0.1, 1, None, "no room"), StartWorker(2))
-    history.then(WorkerGone(0.2, 2, None, "no room"), StartWorker(3))
-    history.then(WorkerGone(0.3, 3, None, "no room"), Lack("no room"))
+    history.lack(ended=False)
     assert history.plan.deadline == 0.3 + RETRY
     history.then(Tick(0.3 + RETRY), StartWorker(4))
     history.then(WorkerGone(1.4, 4, None, "no room"))  # it has been said
@@ -290,10 +294,7 @@ def test_a_call_goes_on_with_the_workers_it_has_and_tries_again_later():
 
 def test_who_is_there_is_not_let_go_while_no_other_can_be_started():
     history = History(workers=2, keep_idle=False).begin(1, ended=False)
-    history.then(InputRead(0.1, 1, ended=False), StartWorker(1))
-    history.then(WorkerGone(0.1, 1, None, "no room"), StartWorker(2))
-    history.then(WorkerGone(0.2, 2, None, "no room"), StartWorker(3))
-    history.then(WorkerGone(0.3, 3, None, "no room"), Lack("no room"))
+    history.lack(ended=False)
     history.then(ItemsDone(0.4, 0, 0, 1, 0.4), Send(0, 1, 2))
     history.then(ItemsDone(0.5, 0, 1, 2, 0.1), Read(1))
     history.then(InputRead(0.6, 1, ended=False), Send(0, 2, 3))
@@ -302,10 +303,7 @@ def test_who_is_there_is_not_let_go_while_no_other_can_be_started():
 
 def test_a_worker_that_is_through_makes_room_for_another():
     history = History(workers=2, tasks_per_worker=1).begin(1, ended=False)
-    history.then(InputRead(0.1, 1, ended=True), StartWorker(1))
-    history.then(WorkerGone(0.1, 1, None, "no room"), StartWorker(2))
-    history.then(WorkerGone(0.2, 2, None, "no room"), StartWorker(3))
-    history.then(WorkerGone(0.3, 3, None, "no room"), Lack("no room"))
+    history.lack(ended=True)
     history.then(ItemsDone(0.4, 0, 0, 1, 0.4), ReleaseWorker(0, spent=True), StartWorker(4))
 
 
@@ -323,10 +321,7 @@ def test_a_worker_that_is_still_coming_is_waited_for_where_no_other_can_be_start
 
 def test_a_call_whose_last_worker_dies_tries_once_more_to_start_one():
     history = History(workers=2).begin(1, ended=False)
-    history.then(InputRead(0.1, 1, ended=True), StartWorker(1))
-    history.then(WorkerGone(0.1, 1, None, "no room"), StartWorker(2))
-    history.then(WorkerGone(0.2, 2, None, "no room"), StartWorker(3))
-    history.then(WorkerGone(0.3, 3, None, "no room"), Lack("no room"))
+    history.lack(ended=True)
     history.then(WorkerGone(0.4, 0, None, "died"))
     history.then(Tick(0.3 + RETRY), StartWorker(4), StartWorker(5))
     history.then(WorkerGone(1.4, 4, None, "no room"))
