@@ -17,6 +17,7 @@ from _pickle import loads
 from . import _globals, _strays
 from ._environ import as_kept, change, variables
 from ._filters import Filters, here
+from ._handlers import let_pass
 from ._imports import when_imported
 
 TYPE_CHECKING = False
@@ -78,7 +79,8 @@ def is_same(found: Mapping[str, Any]) -> bool:
 def _directory() -> str | None:
     try:
         return os.getcwd()
-    except OSError:
+    except OSError as error:
+        let_pass(error)
         return None  # it has been deleted: the workers stay where they are
 
 
@@ -213,7 +215,8 @@ def enforce() -> None:
     if "directory" in changed and _wanted["directory"] is not None:
         try:
             os.chdir(_wanted["directory"])
-        except OSError:
+        except OSError as error:
+            let_pass(error)
             done = False  # deleted since, or not ours to enter: the function will see for itself
     if "path" in changed:
         sys.path[:] = _wanted["path"]

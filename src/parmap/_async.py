@@ -26,11 +26,14 @@ async def advance(drive: Drive) -> None:
     # Other tasks of this thread may wait for what it holds: it gets on meanwhile.
     drive.awaiting = True
     with watch:
+        limit = asyncio.timeout(max(0.0, min(drive.due - time.monotonic(), 3600.0)))
         try:
-            async with asyncio.timeout(max(0.0, min(drive.due - time.monotonic(), 3600.0))):
+            async with limit:
                 await happened.wait()
         except TimeoutError:
-            pass  # the deadline of the plan: it knows what to do
+            if not limit.expired():
+                raise  # a signal handler's
+            # The deadline of the plan: it knows what to do.
     drive.resume()
     drive.wait(0.0)
     drive.settle()

@@ -20,6 +20,7 @@ from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleT
 
 from . import _globals, _kept
 from ._globals import PROGRAM
+from ._handlers import let_pass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def dumps(
         kept: list[Any] = [] if buffers is None else buffers
         data = _globals.write(obj, make, buffer_callback, kept, most=_LARGEST)
     except RAISED as error:
+        let_pass(error)
         raise NotSimple from error
     if len(data) > _LARGEST or _globals.names_program(data):
         raise NotSimple
@@ -118,7 +120,8 @@ def may_name_main(data: bytes, buffers: Iterable[Any]) -> bool:
         return True
     try:
         _Reader(BytesIO(data), buffers=buffers).load()
-    except RAISED:
+    except RAISED as error:
+        let_pass(error)
         return True
     return False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import count
 
 from . import _ambience, _codec, _filters, _nesting
+from ._handlers import let_pass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,5 +42,6 @@ def _packed_filters(filters: list[Any]) -> bytes:
     try:
         wanted = _filters.named(filters)
         return bytes(_codec.pack(wanted, copy=False, beside=False).parts[0])
-    except Exception:
+    except Exception as error:
+        let_pass(error)
         return _codec.pack_plain([])  # better no filters than no call

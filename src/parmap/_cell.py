@@ -29,6 +29,7 @@ SINCE = 2  # when the running one began (monotonic nanoseconds), 0 between items
 LIMIT = 3  # ordinals below this and not claimed have been taken back,
 KEPT_LOW = 4  # but for those from this
 KEPT_HIGH = 5  # to before this: read before KEPT_LOW, and written after it
+HEEDS = 6  # 1 if the worker tells what is done when it is urged (`_early`)
 
 #: A byte rather than a word: how far beyond `AT`, within a block of so many items.
 STEP = 64

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+from ._handlers import let_pass
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +42,8 @@ def read(path: str) -> str:
     try:
         with open(path, "rb", buffering=0) as file:  # no buffer, no decoder: half the time
             return os.fsdecode(file.read())
-    except (OSError, ValueError):  # not there, not for us, or a path with a NUL in it
+    except (OSError, ValueError) as error:  # not there, not for us, or a path with a NUL in it
+        let_pass(error)
         return ""
 
 

@@ -12,6 +12,7 @@ import time
 from struct import Struct
 
 from . import _launch, _memory
+from ._handlers import let_pass
 from ._segments import Borrower, Lender, Segment, Shared
 from ._wire import AREA, ELSEWHERE, FREED, TRACKER, Decoder, Frame, WireError, head
 
@@ -163,8 +164,9 @@ class Channel:
                 else:
                     segment = shared
                     self.lender.pass_on()
-            except OSError:
-                pass  # no room: the stream takes them, more slowly
+            except OSError as error:
+                let_pass(error)
+                # no room: the stream takes them, more slowly
             else:
                 lengths = [n | ELSEWHERE if n >= _memory.BESIDE else n for n in lengths]
                 views = [view for view in views if view.nbytes < _memory.BESIDE]
@@ -198,6 +200,7 @@ class Channel:
             except BlockingIOError:
                 return False
             except OSError as error:
+                let_pass(error)
                 if error.errno != errno.ETOOMANYREFS:
                     self._give_up()
                     raise Closed from error
@@ -262,6 +265,7 @@ class Channel:
         except ConnectionResetError as error:
             raise Closed from error
         except OSError as error:
+            let_pass(error)
             self._give_up()
             msg = f"nothing can be received: {error}"
             raise WireError(msg) from error
@@ -290,7 +294,8 @@ class Channel:
         try:
             count = self.sock.recv_into(decoder.space(), 0, _socket.MSG_PEEK)
             frames = decoder.put(count)
-        except (OSError, WireError):
+        except (OSError, WireError) as error:
+            let_pass(error)
             return None
         whole = len(frames) == 1 and not decoder.midway and not frames[0].beside
         return (frames[0], count) if whole else None
@@ -335,6 +340,7 @@ class Channel:
                 _launch.undisturbed(lambda: self._borrower.load(self._next_fd(), frame.beside))
             )
         except OSError as error:
+            let_pass(error)
             msg = f"the memory of a frame cannot be had: {error}"
             raise WireError(msg) from error
         frame.parts = [next(buffers) if part is None else part for part in frame.parts]

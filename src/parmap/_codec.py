@@ -15,6 +15,7 @@ from itertools import accumulate
 from types import FunctionType
 
 from . import _arrays, _byvalue, _fixed, _kept
+from ._handlers import let_pass
 from ._memory import BESIDE
 from ._plain import SCALARS
 from ._serialization import SerializationError
@@ -180,7 +181,8 @@ def pickled(obj: object, buffers: Buffers | None, *, home: bool) -> bytes | None
         buffers.kept = []
     try:
         data = dumps(obj, 5, buffer_callback=buffers)
-    except _byvalue.RAISED:
+    except _byvalue.RAISED as error:
+        let_pass(error)
         return None
     kept = () if buffers is None else buffers.kept
     return data if may_go(data, kept, home=home) else None
@@ -203,7 +205,8 @@ def pickled_each(values: Sequence[object], buffers: Buffers, *, copy: bool) -> l
     for value in values:
         try:
             data = dumps(value, 5, buffer_callback=buffers)
-        except _byvalue.RAISED:
+        except _byvalue.RAISED as error:
+            let_pass(error)
             made.append(None)
             buffers.kept = []
         else:
@@ -230,7 +233,8 @@ def pack_function(func: Callable[..., Any], *, copy: bool) -> Packed:
     """
     try:
         by_name = type(func) is FunctionType and _byvalue.importable(func)
-    except _byvalue.RAISED:
+    except _byvalue.RAISED as error:
+        let_pass(error)
         by_name = False  # to pickle it will say why
     if not by_name:
         return pack(func, copy=copy, what="function")
@@ -285,6 +289,7 @@ def pickled_by_value(
     try:
         return _cloud.dumps(obj, buffers, keep.kept, home=home, met=met)
     except _byvalue.RAISED as error:
+        let_pass(error)
         from . import _culprit
 
         raise SerializationError(_culprit.explain(obj, error, what, home=home)) from error
@@ -338,7 +343,8 @@ def bundle(values: Any, kinds: Collection[type] | None = None) -> tuple[list[Any
 def _batched(values: Any) -> tuple[list[Any], Parts]:
     try:
         return [(_BATCH, len(values))], [dumps(values, 5)]
-    except _byvalue.RAISED:
+    except _byvalue.RAISED as error:
+        let_pass(error)
         if SCALARS.issuperset(map(type, values)):
             raise  # there is no memory
         # A class can no longer be pickled, since somebody has put another one in its place.
@@ -352,6 +358,7 @@ def _by_itself(value: Any) -> Any:
     try:
         return Packed([dumps(value, 5)])
     except _byvalue.RAISED as error:
+        let_pass(error)
         return _unreadable(error, 1)[0]
 
 
@@ -454,6 +461,7 @@ def _load_batch(data: memoryview, count: int) -> Sequence[Any]:
     try:
         batch: Sequence[Any] = loads(data) if count < _MANY else uncollected(lambda: loads(data))
     except _byvalue.RAISED as error:
+        let_pass(error)
         if not any(name in bytes(data) for name in _fixed.MENTIONED):
             raise  # this is no batch of ours
         return _unreadable(error, count)
@@ -486,6 +494,7 @@ def _load_array(parts: Sequence[memoryview], count: int) -> list[Any]:
     try:
         values = _arrays.items_of(unpack(parts))
     except _byvalue.RAISED as error:
+        let_pass(error)
         return _unreadable(error, count)
     if len(values) != count:
         return _unreadable(ValueError(f"{len(values)} values in place of {count}"), count)
@@ -560,6 +569,7 @@ def _load_one(parts: Sequence[Any], values: list[Any]) -> bool:
     try:
         value = unpack(parts)
     except _byvalue.RAISED as error:
+        let_pass(error)
         value = Broken(error)
     values.append(value)
     return type(value) is Broken
@@ -574,6 +584,7 @@ def _load_joined(data: bytes, lengths: Sequence[int], values: list[Any]) -> bool
         try:
             value = loads(data[begin:end])
         except _byvalue.RAISED as error:
+            let_pass(error)
             value = Broken(error)
         values.append(value)
         broken |= type(value) is Broken

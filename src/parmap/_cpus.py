@@ -13,6 +13,7 @@ from time import monotonic
 
 from . import _cgroups
 from ._environ import variable
+from ._handlers import let_pass
 
 #: Seconds for which a quota that was read is believed. Reading takes about 0.1 ms, more where many
 #: file systems are mounted: a warm call would feel it. A new quota is noticed this late at most.
@@ -47,8 +48,8 @@ def available_cpus() -> int:
     if sys.platform != "win32" and hasattr(os, "sched_getaffinity"):
         try:
             counts.append(len(os.sched_getaffinity(0)))  # never more than there are
-        except OSError:  # refused by a sandbox, or more CPUs than the C library can count
-            pass
+        except OSError as error:  # refused by a sandbox, or more CPUs than the C library can count
+            let_pass(error)
     if not counts:
         counts.append(os.cpu_count() or 1)
     quota = _current_quota()

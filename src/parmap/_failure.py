@@ -18,6 +18,7 @@ from types import BuiltinFunctionType, GetSetDescriptorType, MemberDescriptorTyp
 from . import _codec
 from ._byvalue import RAISED
 from ._errors import RemoteError, WorkerDied
+from ._handlers import let_pass
 from ._plain import SCALARS
 from ._traceback import below_ours, frames_of, traceback_of
 
@@ -266,6 +267,7 @@ def _revived(
     try:
         error = _made(how, what)
     except RAISED as failure:
+        let_pass(failure)
         if how == "group":
             error = BaseExceptionGroup(*what[1])
         else:
@@ -297,7 +299,8 @@ def _complete(error: BaseException, lacking: dict[str, bytes | None]) -> bool:
                 fields[key].__set__(error, value)
             else:
                 error.__dict__[key] = value
-        except RAISED:
+        except RAISED as failure:
+            let_pass(failure)
             complete = False  # the exception matters more
     return complete
 

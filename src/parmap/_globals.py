@@ -18,6 +18,7 @@ from io import BytesIO
 from types import FunctionType, ModuleType
 
 from . import _kept
+from ._handlers import let_pass
 from ._plain import SCALARS
 
 TYPE_CHECKING = False
@@ -246,8 +247,8 @@ def alone(
             pickler.dump(value)
         except _TooLarge:
             return b""
-        except Exception:  # noqa: S110
-            pass  # it is not simple, or cannot be pickled by itself
+        except Exception as error:
+            let_pass(error)  # else it is not simple, or cannot be pickled by itself
         else:
             if make is not makers[-1] and names_program(file.data):
                 continue  # by its name, which says nothing about it

@@ -15,6 +15,7 @@ from types import FunctionType, MethodType
 
 from . import _byvalue, _codec, _kept
 from ._globals import PROGRAM
+from ._handlers import let_pass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ class Quick:
             if self._held and not self._held.isdisjoint(pickler.memo.copy()):
                 return None  # it has to be what the class holds there, too
             data = self._file.getvalue()
-        except _byvalue.RAISED:
+        except _byvalue.RAISED as error:
+            let_pass(error)
             return None
         finally:  # nothing may stay here
             self._empty()

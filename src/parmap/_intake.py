@@ -22,6 +22,7 @@ from ._codec import (
     pickled_by_value,
     pickled_each,
 )
+from ._handlers import let_pass
 from ._plain import SCALARS, SIZED
 from ._plan._chunks import HEAVY
 
@@ -123,6 +124,7 @@ class Intake:
             known = self._bulk and not self._strict and self._read + len(run) == self.total
             ended = known or len(run) < count
         except Exception as error:
+            let_pass(error)
             # Without this very frame, which would keep what was read for as long as the error is kept.
             self.error = error.with_traceback(_traceback.below_ours(error.__traceback__))
         if len(run):
@@ -264,6 +266,7 @@ class Intake:
         try:
             data = self._by_value(item) if made is None else made
         except Exception as error:
+            let_pass(error)
             self.refused.append((index, error))
             return _NOTHING
         packed = self._buffers.beside(data, copy=copy) if isinstance(data, bytes) else data
@@ -373,5 +376,6 @@ def _length(iterables: Sequence[Iterable[Any]]) -> int | None:
     """How many items there will be, where all inputs say."""
     try:
         return min(map(len, iterables))  # type: ignore[arg-type]
-    except Exception:
+    except Exception as error:
+        let_pass(error)
         return None

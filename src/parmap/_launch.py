@@ -13,6 +13,7 @@ import os
 import sys
 
 from . import _lifeline
+from ._handlers import let_pass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,8 +55,9 @@ def begin() -> None:
         taken.extend(map(_beginning.acquire, (False,)))  # in C: it is known whether it was taken
         if taken == [True] and _is_wanted():
             undisturbed(lambda: _begun.append(_start_clean_server(())))
-    except OSError:
-        pass  # who leases a worker will be told
+    except OSError as error:
+        let_pass(error)
+        # who leases a worker will be told
     finally:
         if taken == [True]:
             _beginning.release()

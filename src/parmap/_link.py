@@ -7,9 +7,10 @@ import os
 import select
 
 from . import _area, _codec, _failure, _kept, _memory, _oom, _segments, _tracker, _wire
-from ._cell import CLAIMED
+from ._cell import CLAIMED, HEEDS
 from ._channel import CAN_PASS_FDS, Channel, Closed
 from ._errors import WorkerDied, WorkerStartError
+from ._handlers import URGE, let_pass
 from ._process import NEWS, signal_name
 from ._wire import WireError
 
@@ -57,7 +58,10 @@ class Task:
         if share and max(map(len, parts)) >= _memory.BESIDE:
             try:
                 self.shared = _segments.share(parts)
-            except OSError:  # no room: each worker gets a copy of its own, by the stream if need be
+            except (
+                OSError
+            ) as error:  # no room: each worker gets a copy of its own, by the stream if need be
+                let_pass(error)
                 parts = self.parts = [bytes(part) for part in parts]
         if self.shared is not None:
             self.parts, self.key = self.shared.parts, self.shared.key
@@ -94,6 +98,7 @@ def understand(read: Callable[..., T], *said: Any) -> T:
     except MemoryError:
         raise
     except Exception as error:
+        let_pass(error)
         msg = f"a worker cannot be understood: {type(error).__name__}: {error}"
         raise WireError(msg) from error
 
@@ -191,7 +196,8 @@ class Link:
             return
         try:
             self.channel.queue_fd(_wire.TRACKER, _tracker.Duplicate(running[0]))
-        except OSError:
+        except OSError as error:
+            let_pass(error)
             return  # no descriptor is left: it is tried again
         self._tracker = running
 
@@ -221,7 +227,8 @@ class Link:
         self._wants_area = False
         try:
             segment, self._area = _area.make()
-        except OSError:
+        except OSError as error:
+            let_pass(error)
             return  # it is tried again when there are many more
         self.channel.queue_fd(_wire.AREA, segment)
 
@@ -284,10 +291,35 @@ class Link:
 
     def running(self) -> tuple[int | None, float]:
         """The index of the item that it is at, and since when (monotonic seconds; 0: unknown)."""
+        ordinal, since = self._position()
+        return self._index(ordinal), since / 1e9
+
+    def _position(self) -> tuple[int, int]:
+        """The ordinal that it is at, and since when, as in its cell."""
         ordinal, since = self._cell.running()
         if self._area is not None and ordinal >= 0:
             ordinal += self._area.filled(self._cell.words[CLAIMED] - ordinal - 1)
-        return self._index(ordinal), since / 1e9
+        return ordinal, since
+
+    @property
+    def owes_several(self) -> bool:
+        """Whether it has been sent more than one item that it has not answered for."""
+        return len(self._owed) > 1 or (len(self._owed) == 1 and self._owed[0][2] > 1)
+
+    @property
+    def holds_back(self) -> int | None:
+        """The ordinal of the first item that is done and not told of, though the worker is at a later one.
+
+        None: there is none, or it would not heed who urges it.
+        """
+        if not (self._owed and self._cell.words[HEEDS]):
+            return None
+        first = self._owed[0][0]
+        return first if self._position()[0] > first else None
+
+    def urge(self) -> None:
+        """Have it tell what is done: see `_early`."""
+        self.child.kill(URGE)
 
     def _index(self, ordinal: int) -> int | None:
         for start, index, count in self._owed:

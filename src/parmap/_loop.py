@@ -22,6 +22,7 @@ from ._caller import ambience
 from ._channel import SPIN, Closed, look_again
 from ._cpus import available_cpus
 from ._drive import Drive
+from ._early import LOOK, Watch
 from ._errors import ItemTimeout, WorkerStartError
 from ._link import understand
 from ._lock import careful
@@ -109,6 +110,8 @@ class ProcessDrive(Drive):
         if self.plan.rules.delivery != "whole":  # another thread may end it
             self._owns_wake = True
             self.wake_by(Wake())
+        self._watch = Watch()
+        self._watch_at = INFINITY  # when it is to look; only while several items are on their way
         self._look_at_memory = INFINITY if stock.kind.memory_limit is None else 0.0
         # Those whose memory is too large: the item that they were at when it was seen first, and until
         # when they are spared.
@@ -213,6 +216,8 @@ class ProcessDrive(Drive):
         self.spent.chunks += 1
         self.spent.sent += link.channel.queued - before
         self.spent.pickling += time.perf_counter() - began
+        if link.owes_several and self._watch_at == INFINITY:
+            self._watch_at = time.monotonic() + LOOK
 
     def put_up(self, link: Link, first: int, stop: int) -> None:
         """Put up the items from `first` to `stop` for sending."""
@@ -266,8 +271,13 @@ class ProcessDrive(Drive):
                 self._sent(self._links[worker])
         if self._stock.wanted and (self.plan.crew.idle or not self._wanted):
             self.feed(Recall(time.monotonic()))
-        if time.monotonic() >= self._look_at_memory:
+        now = time.monotonic()
+        if now >= self._look_at_memory:
             self._check_memory()
+        if now >= self._watch_at:
+            self._watch.look(self._links.values())
+            is_needed = any(link.owes_several for link in self._links.values())
+            self._watch_at = now + LOOK if is_needed else INFINITY
 
     @property
     def _in_the_way(self) -> bool:
@@ -278,7 +288,7 @@ class ProcessDrive(Drive):
     @property
     def due(self) -> float:
         """See `Drive`."""
-        return min(self.plan.deadline, self._look_at_memory)
+        return min(self.plan.deadline, self._look_at_memory, self._watch_at)
 
     def descriptors(self) -> list[tuple[int, bool]]:
         """See `Drive`."""

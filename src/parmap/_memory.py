@@ -11,6 +11,8 @@ import mmap
 import os
 import sys
 
+from ._handlers import let_pass
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,8 +102,8 @@ def load(fd: int, size: int) -> mmap.mmap | bytearray:
                 return mmap.mmap(fd, size, access=mmap.ACCESS_COPY, trackfd=False)
             if fd < os.sysconf("SC_OPEN_MAX") // _SHARE:
                 return mmap.mmap(fd, size, access=mmap.ACCESS_COPY)
-        except (OSError, ValueError):
-            pass  # too many mappings or descriptors, or the file is too short: the copy will tell
+        except (OSError, ValueError) as error:
+            let_pass(error)  # else there are too many, or the file is too short: the copy will tell
         return _copied(fd, size)
     finally:
         os.close(fd)
@@ -143,5 +145,6 @@ def resident(pid: int | str = "self") -> int:
     try:
         with open(f"/proc/{pid}/statm", "rb", buffering=0) as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError, ValueError):
+    except (OSError, IndexError, ValueError) as error:
+        let_pass(error)
         return 0

@@ -16,6 +16,7 @@ from operator import attrgetter
 
 from . import _globals
 from ._globals import PROGRAM
+from ._handlers import let_pass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ def _new_type(obj: Any) -> tuple[Any, ...]:
 def _alias(obj: Any) -> tuple[Any, ...]:
     try:
         return obj.__name__, obj.__value__
-    except Exception:  # what it mentions may not exist
+    except Exception as error:  # what it mentions may not exist
+        let_pass(error)
         return obj.__name__, None
 
 

@@ -10,12 +10,11 @@ import _signal
 import os
 import sys
 
+from ._handlers import SIGNALS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-#: All but the two that nobody can handle, and those for real time, which nobody uses by accident.
-_SIGNALS = tuple({*range(1, min(_signal.NSIG, 32))} - {_signal.SIGKILL, _signal.SIGSTOP})
 
 
 class Premises:
@@ -58,13 +57,13 @@ class Premises:
             if not _is_open(fd):
                 os.dup2(copy, fd)
         _signal.pthread_sigmask(_signal.SIG_SETMASK, self._mask)
-        for number, before, now in zip(_SIGNALS, self._handlers, _handlers(), strict=True):
+        for number, before, now in zip(SIGNALS, self._handlers, _handlers(), strict=True):
             if now != before and before is not None:  # None: by other means than Python's
                 _signal.signal(number, before)
 
 
 def _handlers() -> list[Any]:
-    return list(map(_signal.getsignal, _SIGNALS))
+    return list(map(_signal.getsignal, SIGNALS))
 
 
 def _mask() -> set[int]:

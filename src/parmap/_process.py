@@ -17,6 +17,7 @@ import time
 from . import _codec, _failure, _launch, _wire
 from ._channel import Channel, Closed
 from ._errors import WorkerStartError
+from ._handlers import URGE, let_pass
 from ._lock import careful
 from ._owned import owned
 
@@ -47,7 +48,7 @@ class Child:
     errno = 0  # why it could not be started
 
     def kill(self, signal: int) -> None:
-        """Send a signal to its process group, if it still runs."""
+        """Send a signal to its process group, if it still runs; `URGE` to itself alone."""
         raise NotImplementedError
 
     def wait(self, seconds: float) -> bool:
@@ -108,10 +109,12 @@ class Server:
                 _write_when_possible(self._channel.sock)
                 self._channel.queue_fds(_wire.FORK, request, [sock, cell])
             except (Closed, TimeoutError) as error:
+                let_pass(error)
                 self.gone = True
                 msg = "the clean server has ended"
                 raise OSError(msg) from error
-            except OSError:
+            except OSError as error:
+                let_pass(error)
                 del self._children[child.token]
                 raise
         return child
@@ -139,7 +142,8 @@ class Server:
             self._channel.queue(kind, [_codec.pack_plain(what)])
             _write_when_possible(self._channel.sock)
             self._channel.flush()
-        except (Closed, OSError):
+        except (Closed, OSError) as error:
+            let_pass(error)
             self.gone = True
 
     def listen(self, child: Forked, seconds: float) -> bool:
@@ -159,7 +163,9 @@ class Server:
                 return
             try:
                 self._take_in_all()
-            except Exception:
+            except Exception as error:
+                self._missed = True
+                let_pass(error)
                 self.gone = True  # it has ended, or says what cannot be understood
                 if self._imports:
                     self._exitcode = _reap(self.pid, NEWS)[1]
@@ -266,7 +272,7 @@ class Own(Child):
 
 def _signal_both(pid: int, signal: int) -> None:
     """Signal a process and its group, which it may not have got yet."""
-    for send in (os.killpg, os.kill):
+    for send in (os.kill,) if signal == URGE else (os.killpg, os.kill):
         try:
             send(pid, signal)
         except (ProcessLookupError, PermissionError):

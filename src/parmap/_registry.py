@@ -7,6 +7,7 @@ import atexit
 import os
 
 from . import _launch, _lifeline, _modules, _process, _tracker
+from ._handlers import let_pass
 from ._lock import careful
 
 TYPE_CHECKING = False
@@ -68,8 +69,9 @@ class Registry:
         if _launch.has_begun():
             try:
                 self.server(_PLAIN)  # so that it is among those to be ended
-            except OSError:
-                pass  # there is none
+            except OSError as error:
+                let_pass(error)
+                # there is none
         with self._lock:
             if self._in_use():
                 if not wait:

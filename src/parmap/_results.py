@@ -56,6 +56,7 @@ class Results:
         """Expect the results of a message of items."""
         self.first = ordinal
         self.seconds = 0.0  # what failed may have left some
+        self.kinds.clear()  # and `report_early`
         self._sent_at = time.perf_counter()
 
     def find_place(self, ordinal: int, count: int) -> bool:
@@ -174,3 +175,15 @@ class Results:
             self.kinds.clear()
             self.seconds = 0.0
         self._sent_at = time.perf_counter()
+
+    def report_early(self, placed: int) -> None:
+        """Send those that are there while an item runs, and the `placed` ones of the run at hand.
+
+        That run goes on where it was: it counts these among its own at its end, and takes what comes to be
+        like what it has seen.
+        """
+        kinds = {*self.kinds}
+        self.placed += placed
+        self.report()
+        self.placed = -placed
+        self.kinds |= kinds

@@ -68,6 +68,12 @@ class Runner:
         wanted = int(count * RUN / max(seconds, 1e-9))
         self.length = max(1, min(wanted, self.length * _GROWTH, self._longest))
 
+    @property
+    def placed(self) -> int:
+        """How many results the run at hand has placed; for who interrupts it."""
+        area, at = self._results.area, self._words[_AT]
+        return 0 if area is None or at < 0 else area.filled(self._words[_CLAIMED] - at)
+
     # Each of these runs the items from place `begin` to place `end` of a message; the first has that
     # ordinal.
 
@@ -184,14 +190,24 @@ class Runner:
                 block, at = len(values), 0
                 return block
         finally:
-            results.placed += block + at
             words[_AT] = -1
             area.words[_area.RUN] = -1
+            # Those that were told of early are not here any more; perhaps one more than was counted here.
+            results.placed = max(results.placed + block + at, 0)
         results.report()
         results.number = None
         words[_AT] = ordinal + block + at
         results.add(result)
         return block + at + 1
+
+
+def starred(func: Callable[..., Any]) -> Callable[[Any], Any]:
+    """The function of one argument, which is a tuple of those of `func`."""
+
+    def _call_with(arguments: Any) -> Any:
+        return func(*arguments)
+
+    return _call_with
 
 
 def unpack_item(value: Packed) -> Any:

@@ -18,6 +18,7 @@ import sys
 
 from . import _codec, _failure, _lifeline, _wire, _worker
 from ._channel import Channel, Closed
+from ._handlers import URGE
 
 try:  # for the workers, none of which then has to find and open them
     import atexit  # noqa: F401  # pyright: ignore[reportUnusedImport]
@@ -128,7 +129,7 @@ class _Server:
             return self._fork(token, sock, cell)
         for pid, its_token in self._workers.items():
             if its_token == token:
-                _signal_group(pid, what)
+                _signal_group(pid, what, alone=what == URGE)
         return None
 
     def _fork(self, token: int, sock: int, cell: int) -> tuple[int, int] | None:
@@ -193,8 +194,9 @@ def _share(names: Sequence[str]) -> None:
     gc.freeze()  # as above
 
 
-def _signal_group(pid: int, signal: int) -> None:
+def _signal_group(pid: int, signal: int, *, alone: bool = False) -> None:
+    """Signal a process group, or the process `alone` that leads it."""
     try:
-        os.killpg(pid, signal)
+        (os.kill if alone else os.killpg)(pid, signal)
     except (ProcessLookupError, PermissionError):
         pass  # all of it is gone

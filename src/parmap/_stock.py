@@ -16,6 +16,7 @@ import time
 from . import _ambience, _cell, _cpus, _launch, _lifeline, _memory, _modules, _process, _stdlib
 from ._caller import ambience
 from ._channel import Channel, Closed
+from ._handlers import let_pass
 from ._link import Link
 from ._lock import careful
 from ._registry import registry
@@ -146,8 +147,9 @@ class Stock:
         if self.kind.served and not self._idle:
             try:
                 self._clean_server().share(_stdlib.wanted(func))
-            except OSError:
-                pass  # who leases a worker will be told
+            except OSError as error:
+                let_pass(error)
+                # who leases a worker will be told
 
     def lease(self, tenant: Tenant) -> Link | None:
         """A worker for this tenant, perhaps still starting; None: it will be offered one.
@@ -372,6 +374,7 @@ class Stock:
         try:
             ours, cell, child = self._make(number)
         except OSError as error:  # a signal handler's own comes later, and is none of this
+            let_pass(error)
             raise NoWorker from error
         ours.setblocking(False)
         link = Link(number, Channel(ours), cell, child)
@@ -413,7 +416,8 @@ class Stock:
             return _process.fork(run)
         try:
             return self._clean_server().fork(sock, cell)
-        except OSError:
+        except OSError as error:
+            let_pass(error)
             return self._clean_server().fork(sock, cell)  # it had ended: once more, with another
 
     def _clean_server(self) -> _process.Server:
@@ -569,8 +573,8 @@ def show_all(news: Sequence[News]) -> None:
         if item.kind == OUTPUT:
             try:
                 show(item.payload)
-            except (OSError, ValueError):
-                pass
+            except (OSError, ValueError) as error:
+                let_pass(error)
 
 
 def show(output: tuple[int, bytes]) -> None:

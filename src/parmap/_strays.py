@@ -13,6 +13,7 @@ from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import spec_from_file_location
 
 from . import _modules
+from ._handlers import let_pass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def gather() -> Strays:
 def _directory() -> str:
     try:
         return os.getcwd()
-    except OSError:
+    except OSError as error:
+        let_pass(error)
         return ""  # it has been deleted
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 
+from . import _handlers
 from ._channel import Closed
 
 TYPE_CHECKING = False
@@ -37,6 +38,9 @@ class _Forwarder(io.RawIOBase):
         self._forward = forward
         self._number = number
         self._pid = os.getpid()
+        self._kept = (
+            b""  # forwarded, and will be offered again: a signal handler has raised something
+        )
 
     def writable(self) -> bool:
         return True
@@ -47,8 +51,15 @@ class _Forwarder(io.RawIOBase):
     def write(self, data: Any) -> int:
         if os.getpid() != self._pid:  # a process that an item has forked: it speaks for itself
             return os.write(self._number, data)
+        whole = bytes(data)
+        count = len(whole)  # here, since after a call a handler may be called
+        _handlers.put_off(lambda: self._write(whole))
+        self._kept = b""
+        return count
+
+    def _write(self, whole: bytes) -> None:
         try:
-            self._forward(self._number, bytes(data))
+            self._forward(self._number, whole.removeprefix(self._kept))
         except Closed:
             pass  # nobody listens any more
-        return len(data)
+        self._kept = whole

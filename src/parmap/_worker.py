@@ -19,8 +19,10 @@ from . import (
     _area,
     _cell,
     _codec,
+    _early,
     _failure,
     _globals,
+    _handlers,
     _identity,
     _lifeline,
     _memory,
@@ -30,11 +32,12 @@ from . import (
     _wire,
 )
 from ._channel import LOST, SPIN, Channel, Closed, look_again
+from ._handlers import put_off
 from ._lock import careful
 from ._placement import Placement
 from ._premises import Premises
 from ._results import Results
-from ._runner import RUN, Runner
+from ._runner import RUN, Runner, starred
 from ._streams import open_stream
 
 TYPE_CHECKING = False
@@ -52,7 +55,7 @@ _NEVER = float("inf")
 REST = 1.0
 
 _AT, _CLAIMED, _SINCE, _LIMIT = _cell.AT, _cell.CLAIMED, _cell.SINCE, _cell.LIMIT
-_KEPT_LOW, _KEPT_HIGH = _cell.KEPT_LOW, _cell.KEPT_HIGH
+_KEPT_LOW, _KEPT_HIGH, _HEEDS = _cell.KEPT_LOW, _cell.KEPT_HIGH, _cell.HEEDS
 
 
 def main(sock: int, cell: int, lifeline: int, *, last: bool = True, forked: bool = False) -> None:
@@ -110,7 +113,9 @@ class Worker:
         self._words = cell.words
         self._lock = careful(_thread.RLock())  # the function's own threads may print
         self._sending = False  # by whoever has the lock
+        self._hasty = False  # what cannot be sent at once is sent later
         self._pid = os.getpid()
+        _handlers.thread = _thread.get_ident()
         self._results = Results(self._send)
         self._runner = Runner(cell, self._results)
         self._functions: dict[int, _globals.Loaded] = {}  # by number
@@ -127,6 +132,7 @@ class Worker:
         self._halts = False  # after a failure, what is above it is not run
         self._halted = -1  # index of that failure
         self._chunksize: int | None = None
+        self._began = 0.0  # when the run at hand did, as far as it was not told of
         self._looked_at = 0.0  # when what an item may have changed was last looked for
         self._has_slept = False  # since the last call
         self._placement = Placement()
@@ -184,7 +190,7 @@ class Worker:
                 return  # here a finalizer speaks, in the middle of what sends this, too
             self._sending = True
             try:
-                while not self._channel.flush():
+                while not (self._channel.flush() or self._hasty):
                     # The function has made it non-blocking, or a process that it forked, which shares it.
                     poller = select.poll()
                     poller.register(self._channel.fileno(), select.POLLOUT)
@@ -211,7 +217,7 @@ class Worker:
 
     def _tell_tracked(self, act: str, name: str, kind: str) -> None:
         try:
-            self._send(_wire.TRACKED, [_codec.pack_plain((act, name, kind))])
+            put_off(lambda: self._send(_wire.TRACKED, [_codec.pack_plain((act, name, kind))]))
         except Closed:
             pass  # nobody is there to track it
 
@@ -232,6 +238,7 @@ class Worker:
         self._streams = [open_stream(number, self._forward) for number in (1, 2)]
         sys.stdout, sys.stderr = self._streams
         os.register_at_fork(after_in_child=self._be_nobody)
+        _early.heed(lambda: put_off(self._tell_early), Worker._run_all.__code__)
         what = ""
         try:
             for name in hello["preload"]:
@@ -243,6 +250,7 @@ class Worker:
                 initializer(*arguments)
                 _ambience.keep()
             self._premises = Premises()
+            self._words[_HEEDS] = _early.is_heeded()
             self._check_size()
         except BaseException as error:
             self._send(_wire.SETUP_FAILED, [_codec.pack_plain(what), _failure.pack(error)])
@@ -274,7 +282,7 @@ class Worker:
                 self._premises.keep()  # a module that was imported for it may have set a handler
                 _ambience.after_imports()
             func = self._functions[number].get()
-            runner.call = _starred(func) if star else func
+            runner.call = starred(func) if star else func
         except BaseException as error:
             runner.call = None
             self._send(_wire.CALL_FAILED, [_codec.pack_plain(number), _failure.pack(error)])
@@ -350,17 +358,17 @@ class Worker:
             at, upto = self._claim(at, due, stop)
             if at == upto:
                 continue
-            began = time.perf_counter()
+            self._began = time.perf_counter()
             try:
                 run(values, at - start, upto - start, at)
             except BaseException as error:
-                seconds = self._count_time(began)
+                seconds = self._count_time()
                 upto = self._failed(error)
                 if self._halts:
                     self._halted = first + upto - 1 - start
                     upto = self._drop(upto, stop) if upto < stop else upto
             else:
-                seconds = self._count_time(began)
+                seconds = self._count_time()
             pace(seconds, upto - at)
             at = upto
             now = time.perf_counter()
@@ -398,9 +406,9 @@ class Worker:
             self._premises.put_right()
             self._runner.creep()
 
-    def _count_time(self, began: float) -> float:
+    def _count_time(self) -> float:
         """How long a run has taken, which is told with its results."""
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - self._began
         self._results.seconds += seconds
         return seconds
 
@@ -434,6 +442,28 @@ class Worker:
             stream.flush()
         self._results.report()
 
+    def _tell_early(self) -> None:
+        """Send the results that are there while an item runs, as far as that needs no waiting."""
+        results, placed = self._results, self._runner.placed
+        count = results.count + placed
+        sock = self._channel.sock
+        sock.setblocking(False)
+        self._hasty = True
+        try:
+            if count > 0:  # less: a run has just ended, and not yet left out what was told of early
+                # When the item began is not known: as if each had taken as long as this one by now.
+                spent = (time.perf_counter() - self._began) * count / (count + 1)
+                self._began += spent
+                results.seconds += spent
+                results.report_early(placed)
+            else:
+                self._channel.flush()
+        except Closed:
+            pass  # as who sends next will find
+        finally:
+            self._hasty = False
+            sock.setblocking(True)
+
 
 def _parts(frame: _wire.Frame) -> list[memoryview]:
     return [part for part in frame.parts if part is not None]
@@ -465,13 +495,6 @@ def _holds_packed(parcels: Any, values: Any) -> bool:
     if _codec.holds_packed(parcels):
         return True
     return len(values) > 0 and type(values[0]) is _codec.Packed  # what came as one cannot be read
-
-
-def _starred(func: Callable[..., Any]) -> Callable[[Any], Any]:
-    def _call_with(arguments: Any) -> Any:
-        return func(*arguments)
-
-    return _call_with
 
 
 def _as_runtime_error(error: StopIteration) -> RuntimeError:

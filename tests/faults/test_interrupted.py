@@ -1,9 +1,10 @@
-"""Ctrl-C between any two lines of ours: the call ends, the next one is right, and nothing is left.
+"""Ctrl-C or an alarm between any two lines of ours: the call ends, the next is right, nothing is left.
 
 A trace function raises `KeyboardInterrupt` before the n-th line of the package that the caller runs, for
 one n after the other. The interpreter itself raises it at fewer places; above all not where a `with`
 block ends and its lock is still held, or where a `try` has not quite begun: so these lines are left out,
-and what runs while signals are blocked. From Python 3.12 on, comprehensions are left out, too: what a trace
+and what runs while signals are blocked. An alarm, whose handler raises `TimeoutError`, must not be taken for an
+error of the system's either. From Python 3.12 on, comprehensions are left out, too: what a trace
 function raises at the jump back to the next turn of one passes over the `with` around it, as no signal does.
 """
 
@@ -17,7 +18,7 @@ from parmap._link import Link
 from .harness import FULL, run
 
 HARNESS = """
-import gc, linecache, os, sys, threading, time
+import gc, linecache, os, signal, sys, threading, time
 import parmap
 from parmap import _launch
 
@@ -37,8 +38,11 @@ class Interrupt:
             if self.left == 0:
                 self.where = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
                 sys.settrace(None)
-                raise KeyboardInterrupt
+                self.strike()
         return self.line
+
+    def strike(self):
+        signal.raise_signal(signal.SIGALRM)
 
     def is_left_out(self, frame):
         above = frame
@@ -51,16 +55,22 @@ class Interrupt:
             return True
         return line.lstrip().startswith(("with ", "try:", "finally:", "except"))
 
-def interrupted(call, at):
+def interrupted(call, at, error=KeyboardInterrupt):
     "Where the call was interrupted; empty if it has ended before."
+    def stop(*_):
+        raise error("from a signal handler")
+
+    signal.signal(signal.SIGALRM, stop)
     interrupt = Interrupt(at)
+    heard = False
     sys.settrace(interrupt)
     try:
         call()
-    except KeyboardInterrupt:
-        pass
+    except error as caught:
+        heard = "from a signal handler" in str(caught)
     finally:
         sys.settrace(None)
+    assert heard or not interrupt.where, interrupt.where
     return interrupt.where
 
 def counted():
@@ -142,15 +152,16 @@ assert now <= before, (now, before)
 """
 
 
+@pytest.mark.parametrize("error", ["KeyboardInterrupt", "TimeoutError"])
 @pytest.mark.parametrize("name", CALLS)
-def test_between_any_two_lines(name: str) -> None:
+def test_between_any_two_lines(name: str, error: str) -> None:
     program = f"""{HARNESS}{CALLS[name]}
 before = counted()
 call()
 step, most = {(1, 10**6) if FULL else (37, 120)}
 at = 1
 while at < most * step:
-    where = interrupted(call, at)
+    where = interrupted(call, at, {error})
     if not where:
         break
     print(at, where, flush=True)  # for whoever reads of a failure
@@ -160,13 +171,14 @@ while at < most * step:
     run(program, quiet=False, seconds=600 if FULL else 50)
 
 
+@pytest.mark.parametrize("error", ["KeyboardInterrupt", "TimeoutError"])
 @pytest.mark.parametrize("name", CALLS)
-def test_at_any_moment(name: str) -> None:
+def test_at_any_moment(name: str, error: str) -> None:
     program = f"""{HARNESS}{CALLS[name]}
-import random, signal
+import random
 
 def interrupt(*_):
-    raise KeyboardInterrupt
+    raise {error}("from a signal handler")
 
 lost = []  # where an interrupt came up and nobody heard it
 
@@ -189,8 +201,8 @@ for seed in range({3000 if FULL else 60}):
         signal.setitimer(signal.ITIMER_REAL, random.Random(seed).uniform(1e-6, 1.2 * took))
         call()
         signal.setitimer(signal.ITIMER_REAL, 0)
-    except KeyboardInterrupt:
-        pass
+    except {error} as caught:
+        assert str(caught) == "from a signal handler"
     assert parmap.parallel_map(abs, [-1, -2], max_workers=2, timeout=20) == [1, 2]
 assert not lost, lost
 {NOTHING_LEFT}"""
@@ -357,11 +369,8 @@ def test_a_signal_handler_may_submit_a_task_during_a_call_on_the_same_pool() -> 
 futures = []
 
 class Handler(Interrupt):
-    def line(self, frame, event, argument):
-        try:
-            return super().line(frame, event, argument)
-        except KeyboardInterrupt:
-            futures.append(pool.submit(abs, -7))
+    def strike(self):
+        futures.append(pool.submit(abs, -7))
 
 at = 1
 while True:

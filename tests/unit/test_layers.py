@@ -13,7 +13,7 @@ PACKAGE = pathlib.Path(parmap.__file__).parent
 
 #: Rank by rank, from what knows nothing of the rest to what users see.
 RANKS = (
-    "_lock",
+    "_handlers _lock",
     "_async _cgroups _environ _errors _future _imports _kept _lifeline _memory _modules _nesting _owned _placement _plan _plan._chunks _plan._spans _plan._vocabulary _premises _progress _signatures _wire",
     "_arrays _traceback",
     "_fixed",
@@ -21,7 +21,7 @@ RANKS = (
     "_globals",
     "_byvalue _named",
     "_classes",
-    "_cell _cloud _cpus _filters _launch _oom _options _plan._crew _serialization _stdlib _strays",
+    "_cell _cloud _cpus _early _filters _launch _oom _options _plan._crew _serialization _stdlib _strays",
     "_ambience _segments _culprit _plan._call _tracker",
     "_area _choice _codec",
     "_caller _channel _errands _failure _identity _instances",
