@@ -6,7 +6,7 @@ import _thread
 from _operator import length_hint
 from _weakref import ref
 
-from . import _calls
+from . import _calls, _launch
 from ._lock import careful
 
 TYPE_CHECKING = False
@@ -195,7 +195,9 @@ class ParallelIterator(chain[T_co]):
         # The collector may come at any moment, also while this thread holds a lock that to end takes.
         if self._flow.entangled:
             try:
-                _thread.start_new_thread(self._flow.end, (), {"abrupt": True})
+                # It leaves signals to others, since it would take them where they are blocked.
+                start, flow = _thread.start_new_thread, self._flow
+                _launch.undisturbed(lambda: start(flow.end, (), {"abrupt": True}))
             except RuntimeError:
                 pass  # the interpreter ends, and the workers with it
         else:

@@ -13,7 +13,7 @@ from concurrent.futures import Executor, Future
 from functools import partial
 from types import BuiltinFunctionType, FunctionType
 
-from . import _caller, _codec, _errands, _future, _process, _stock
+from . import _caller, _codec, _errands, _future, _launch, _process, _stock
 from ._byvalue import importable
 from ._cpus import available_cpus
 from ._options import (
@@ -223,7 +223,9 @@ class Pool(Executor):
         # The collector may come at any moment, also while this thread holds a lock that to end takes.
         try:
             # It waits for nobody: `Thread.join` would leave a mark of this thread for ever.
-            _thread.start_new_thread(submissions.end, (), {"wait": False})
+            # And it leaves signals to others, since it would take them where they are blocked.
+            start = _thread.start_new_thread
+            _launch.undisturbed(lambda: start(submissions.end, (), {"wait": False}))
         except RuntimeError:
             pass  # the interpreter ends, and the workers with it
 

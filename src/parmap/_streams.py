@@ -38,9 +38,8 @@ class _Forwarder(io.RawIOBase):
         self._forward = forward
         self._number = number
         self._pid = os.getpid()
-        self._kept = (
-            b""  # forwarded, and will be offered again: a signal handler has raised something
-        )
+        # What is forwarded and will be offered again, since a signal handler has raised something.
+        self._kept = b""
 
     def writable(self) -> bool:
         return True
