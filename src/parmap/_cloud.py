@@ -17,6 +17,7 @@ import cloudpickle
 
 from . import _byvalue, _classes, _globals, _kept, _named
 from ._globals import PROGRAM
+from ._handlers import let_pass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -281,7 +282,8 @@ def _is_annotated_in_vain(func: Any) -> bool:
         return False
     try:
         return func.__annotations__ is None
-    except Exception:
+    except Exception as error:
+        let_pass(error)
         return True
 
 
@@ -355,7 +357,8 @@ def holds_process_objects(obj: object) -> bool:
         _Detector(BytesIO(), 5).dump(obj)
     except _Found:
         return True
-    except Exception:
+    except Exception as error:
+        let_pass(error)
         return False
     return False
 

@@ -8,6 +8,7 @@ import types
 from . import _cloud
 from ._byvalue import RAISED
 from ._globals import PROGRAM
+from ._handlers import let_pass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def explain(obj: object, error: BaseException, what: str, *, home: bool) -> str:
     """
     try:
         path, culprit = _find(obj)
-    except RAISED:
+    except RAISED as failure:
+        let_pass(failure)
         path, culprit = "", obj
     kind = type(culprit)
     name = (
@@ -90,7 +92,8 @@ def _way_out(culprit: object, *, home: bool) -> str:
 def _said(error: BaseException) -> str:
     try:
         return str(error)
-    except RAISED:
+    except RAISED as failure:
+        let_pass(failure)
         return "?"
 
 
@@ -119,7 +122,8 @@ def _find(obj: object) -> tuple[str, object]:
 def _travels(obj: object) -> bool:
     try:
         _cloud.dumps(obj)
-    except RAISED:
+    except RAISED as failure:
+        let_pass(failure)
         return False
     return True
 

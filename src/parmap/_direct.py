@@ -32,6 +32,7 @@ from concurrent.futures import InvalidStateError
 from . import _codec
 from ._channel import SPIN
 from ._errors import ParmapError
+from ._handlers import let_pass
 from ._wire import WireError
 
 TYPE_CHECKING = False
@@ -173,10 +174,11 @@ class Direct:
     def _give_back(self, link: Link, size: int) -> None:
         try:
             link.strike_off(size)
-        except (OSError, WireError):
+        except (OSError, WireError) as error:
             link.kill("connection")
             link.bury()
             self._stock.discard(link)
+            let_pass(error)
         else:
             self._stock.give_back(link)
 

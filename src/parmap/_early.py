@@ -60,7 +60,8 @@ def heed(tell: Callable[[], None], home: CodeType) -> bool:
 
     Whether that is so: not if somebody else handles the signal.
     """
-    if not URGE or _signal.getsignal(URGE) not in (_signal.SIG_DFL, _signal.SIG_IGN):
+    free = is_heeded() or _signal.getsignal(URGE) in (_signal.SIG_DFL, _signal.SIG_IGN)
+    if not (URGE and free):
         return False
     pid = os.getpid()
 
@@ -73,7 +74,7 @@ def heed(tell: Callable[[], None], home: CodeType) -> bool:
 
 
 def is_heeded() -> bool:
-    """Whether the signal is handled as `heed` has set it up."""
+    """Whether the signal is handled as `heed` has set it up, here or in whom this process was forked from."""
     return getattr(_signal.getsignal(URGE), "__module__", None) == __name__
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _signal
 import _thread
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,10 +38,10 @@ def put_off(act: Callable[[], None]) -> None:
     if not any(map(callable, handlers)) or _thread.get_ident() != thread:
         act()
         return
-    late: list[tuple[int, Any]] = []
+    late: dict[int, None] = {}  # as an ordered set
 
-    def note(number: int, frame: Any) -> None:
-        late.append((number, frame))
+    def note(number: int, _frame: Any) -> None:
+        late[number] = None
 
     theirs: dict[int, Any] = dict(zip(_THEIRS, handlers, strict=True))
     theirs = {number: handler for number, handler in theirs.items() if callable(handler)}
@@ -49,10 +50,29 @@ def put_off(act: Callable[[], None]) -> None:
             _signal.signal(number, note)
         act()
     finally:
-        for number, handler in theirs.items():
-            _signal.signal(number, handler)
-        for number, frame in late:
-            theirs[number](number, frame)
+        _give_back([*theirs.items()], late)
+
+
+def _give_back(theirs: list[tuple[int, Any]], late: dict[int, None]) -> None:
+    """Let these be the handlers again, and call those that were put off, whatever any of them raises."""
+    if not theirs:
+        _raise_again([*late])
+        return
+    try:
+        _signal.signal(*theirs[0])
+    except BaseException:  # it calls handlers first, and some have been given back already
+        _signal.signal(*theirs[0])
+        raise
+    finally:
+        _give_back(theirs[1:], late)
+
+
+def _raise_again(numbers: list[int]) -> None:
+    if numbers:
+        try:
+            _signal.raise_signal(numbers[0])
+        finally:
+            _raise_again(numbers[1:])
 
 
 def let_pass(error: BaseException) -> None:
@@ -68,7 +88,8 @@ def let_pass(error: BaseException) -> None:
 
 
 def _code_of(handler: Any) -> CodeType | None:
-    while hasattr(handler, "func"):  # a `partial`
+    partial: Any = getattr(sys.modules.get("functools"), "partial", ())  # else there is none
+    while isinstance(handler, partial):
         handler = handler.func
     if not hasattr(handler, "__code__"):  # nor a method, which has its function's
         handler = type(handler).__call__

@@ -112,6 +112,8 @@ class ProcessDrive(Drive):
             self.wake_by(Wake())
         self._watch = Watch()
         self._watch_at = INFINITY  # when it is to look; only while several items are on their way
+        #: Whether anybody hears of results before all are there, and may do something about it.
+        self.is_heard = self.plan.rules.delivery != "whole" or self._progress is not None
         self._look_at_memory = INFINITY if stock.kind.memory_limit is None else 0.0
         # Those whose memory is too large: the item that they were at when it was seen first, and until
         # when they are spared.
@@ -216,7 +218,7 @@ class ProcessDrive(Drive):
         self.spent.chunks += 1
         self.spent.sent += link.channel.queued - before
         self.spent.pickling += time.perf_counter() - began
-        if link.owes_several and self._watch_at == INFINITY:
+        if self.is_heard and self._watch_at == INFINITY and link.owes_several:
             self._watch_at = time.monotonic() + LOOK
 
     def put_up(self, link: Link, first: int, stop: int) -> None:

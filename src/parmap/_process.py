@@ -284,8 +284,8 @@ def flush_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (AttributeError, OSError, ValueError):
-            pass  # no stream, or a closed one
+        except (AttributeError, OSError, ValueError) as error:
+            let_pass(error)  # else there is no stream, or a closed one
 
 
 def fork(run: Callable[[], None]) -> Own:

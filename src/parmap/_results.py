@@ -138,6 +138,13 @@ class Results:
         else:
             self._keep(_codec.Packed([data]), len(data))
 
+    def place(self, count: int) -> None:
+        """Take in that a run has placed so many.
+
+        Those that were told of early are not here any more; perhaps one more than the run has counted.
+        """
+        self.placed = max(self.placed + count, 0)
+
     @property
     def count(self) -> int:
         """How many are here."""
@@ -184,6 +191,11 @@ class Results:
         """
         kinds = {*self.kinds}
         self.placed += placed
-        self.report()
+        try:
+            self.report()
+        except BaseException:
+            self.placed -= placed
+            raise
+        finally:
+            self.kinds |= kinds
         self.placed = -placed
-        self.kinds |= kinds

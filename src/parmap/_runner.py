@@ -192,8 +192,7 @@ class Runner:
         finally:
             words[_AT] = -1
             area.words[_area.RUN] = -1
-            # Those that were told of early are not here any more; perhaps one more than was counted here.
-            results.placed = max(results.placed + block + at, 0)
+            results.place(block + at)  # there, since who interrupts this loop may change it
         results.report()
         results.number = None
         words[_AT] = ordinal + block + at

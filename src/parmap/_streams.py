@@ -61,4 +61,5 @@ class _Forwarder(io.RawIOBase):
             self._forward(self._number, whole.removeprefix(self._kept))
         except Closed:
             pass  # nobody listens any more
-        self._kept = whole
+        # What is larger than the buffer comes past it, and is not offered again.
+        self._kept = whole if len(whole) <= io.DEFAULT_BUFFER_SIZE else b""

@@ -367,6 +367,7 @@ class _SubmitDrive(AheadDrive):
         task = Task(function.parts, halts=False, star=True, timed=False)
         intake = Intake([()], star=False, strict=False, packing=True)
         super().__init__(stock, task, rules, intake, name="submit", retry_on=(), numbered=False)
+        self.is_heard = True
         self._submissions = submissions
         self._asked = 0  # for so many tasks, once there are some
         self._counted = 0  # tasks submitted when it was last waited

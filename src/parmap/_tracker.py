@@ -17,6 +17,7 @@ import os
 import sys
 
 from . import _launch
+from ._handlers import let_pass
 from ._imports import when_imported
 from ._owned import owned
 
@@ -69,8 +70,8 @@ def note(act: str, name: str, kind: str) -> None:
     acts = {"register": resource_tracker.register, "unregister": resource_tracker.unregister}
     try:
         _launch.undisturbed(lambda: acts[act](name, kind))
-    except (OSError, RuntimeError, ValueError, Warning):
-        pass  # no tracker can be started, or not any more: it goes untracked
+    except (OSError, RuntimeError, ValueError, Warning) as error:
+        let_pass(error)  # else no tracker can be started, or not any more: it goes untracked
 
 
 def let_go() -> None:

@@ -280,6 +280,7 @@ class Worker:
                     lambda: _globals.Loaded(lambda: _codec.unpack(function))
                 )
                 self._premises.keep()  # a module that was imported for it may have set a handler
+                self._words[_HEEDS] = _early.is_heeded()
                 _ambience.after_imports()
             func = self._functions[number].get()
             runner.call = starred(func) if star else func
@@ -443,26 +444,30 @@ class Worker:
         self._results.report()
 
     def _tell_early(self) -> None:
-        """Send the results that are there while an item runs, as far as that needs no waiting."""
+        """Send the results that are there while an item runs, as far as the socket takes them at once."""
+        sock = self._channel.sock
+        with self._lock:  # a thread of the function's may be sending something
+            sock.setblocking(False)
+            self._hasty = True
+            try:
+                self._report_early()
+                self._channel.flush()
+            except (Closed, MemoryError):
+                pass  # as who sends next will find; or it is urged again
+            finally:
+                self._hasty = False
+                sock.setblocking(True)
+
+    def _report_early(self) -> None:
         results, placed = self._results, self._runner.placed
         count = results.count + placed
-        sock = self._channel.sock
-        sock.setblocking(False)
-        self._hasty = True
-        try:
-            if count > 0:  # less: a run has just ended, and not yet left out what was told of early
-                # When the item began is not known: as if each had taken as long as this one by now.
-                spent = (time.perf_counter() - self._began) * count / (count + 1)
-                self._began += spent
-                results.seconds += spent
-                results.report_early(placed)
-            else:
-                self._channel.flush()
-        except Closed:
-            pass  # as who sends next will find
-        finally:
-            self._hasty = False
-            sock.setblocking(True)
+        if count <= 0:  # a run has just ended, and not yet left out what was told of early
+            return
+        # When the item began is not known: as if each had taken as long as this one by now.
+        spent = (time.perf_counter() - self._began) * count / (count + 1)
+        self._began += spent
+        results.seconds += spent
+        results.report_early(placed)
 
 
 def _parts(frame: _wire.Frame) -> list[memoryview]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dis
+import importlib
+import io
 import itertools
 import os
 import random
@@ -16,8 +19,9 @@ import numpy
 import pytest
 
 import parmap
-from parmap import Pool, parallel_imap, parallel_map, using
+from parmap import Pool, _results, parallel_imap, parallel_map, using
 from parmap._early import LOOK, Watch
+from parmap._runner import Runner
 
 SLOW = 7  # the item that waits until somebody has seen the one before it
 COUNT = 40
@@ -201,6 +205,70 @@ def test_items_that_wait_for_others(tmp_path, func):
         assert see_through(results, path)[SLOW + 1 :] == [*range(SLOW + 1, COUNT)]
 
 
+def see_in_a_forked_worker(path):
+    arguments = range(COUNT), itertools.repeat(path), itertools.repeat("int")
+    with Pool(1, start_method="fork") as pool:
+        return see_through(parallel_imap(item, *arguments, executor=pool), path)
+
+
+def test_workers_forked_from_a_worker(tmp_path):
+    with Pool(1) as pool:
+        assert pool.submit(see_in_a_forked_worker, tmp_path / "seen").result() == [*range(COUNT)]
+
+
+def talk_beside(x, path):
+    """Have a thread that sends as well."""
+    if x == SLOW:
+        stop = threading.Event()
+
+        def talk():
+            while not stop.is_set():
+                print("x" * 60_000)
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        try:
+            wait_for(path)
+            time.sleep(8 * LOOK)
+        finally:
+            stop.set()
+            thread.join()
+    return x
+
+
+def test_threads_of_an_item_may_print_meanwhile(tmp_path, monkeypatch):
+    class Slowly(io.StringIO):
+        def write(self, text):
+            time.sleep(0.01)
+            return len(text)
+
+    monkeypatch.setattr(sys, "stdout", Slowly())
+    path = tmp_path / "seen"
+    arguments = range(COUNT), itertools.repeat(path)
+    with Pool(1) as pool:
+        results = parallel_imap(talk_beside, *arguments, chunksize=COUNT, executor=pool)
+        assert see_through(results, path) == [*range(COUNT)]
+
+
+def is_urged(x):
+    """Whether somebody urges this worker meanwhile, which then tells nothing."""
+    if x != SLOW:
+        return None
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGURG])
+    try:
+        return signal.sigtimedwait([signal.SIGURG], 10 * LOOK) is not None
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGURG])
+
+
+def test_only_where_somebody_could_hear_of_it():
+    with Pool(1) as pool:
+        options = {"chunksize": COUNT, "executor": pool}
+        assert not parallel_map(is_urged, range(COUNT), **options)[SLOW]
+        assert parallel_map(is_urged, range(COUNT), **options, progress=lambda *_: None)[SLOW]
+        assert [*parallel_imap(is_urged, range(COUNT), **options)][SLOW]
+
+
 # --- whom it must not concern ------------------------------------------------------------------------
 
 
@@ -217,7 +285,8 @@ def linger(x):
 def test_a_handler_of_the_initializer_is_left_alone(tmp_path):
     log = tmp_path / "handled"
     with Pool(1, initializer=handle_it, initargs=(log,)) as pool:
-        assert parallel_map(linger, range(COUNT), chunksize=COUNT, executor=pool) == [*range(COUNT)]
+        results = parallel_imap(linger, range(COUNT), chunksize=COUNT, executor=pool)
+        assert [*results] == [*range(COUNT)]
     assert not log.exists()
 
 
@@ -226,11 +295,37 @@ def test_a_handler_of_a_forking_caller_is_left_alone(tmp_path):
     before = signal.signal(signal.SIGURG, lambda *_: log.touch())
     try:
         with Pool(1, start_method="fork") as pool:
-            results = parallel_map(linger, range(COUNT), chunksize=COUNT, executor=pool)
-            assert results == [*range(COUNT)]
+            results = parallel_imap(linger, range(COUNT), chunksize=COUNT, executor=pool)
+            assert [*results] == [*range(COUNT)]
     finally:
         signal.signal(signal.SIGURG, before)
     assert not log.exists()
+
+
+MODULE = """
+import signal, time
+
+log = []
+signal.signal(signal.SIGURG, lambda *_: log.append(1))
+
+def linger(x):
+    if x == 7:
+        time.sleep(0.4)
+    return len(log)
+"""
+
+
+def test_a_handler_of_a_module_is_left_alone(tmp_path, monkeypatch):
+    (tmp_path / "handling.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    before = signal.getsignal(signal.SIGURG)
+    try:
+        handling = importlib.import_module("handling")
+        with Pool(1) as pool:
+            results = parallel_imap(handling.linger, range(COUNT), chunksize=COUNT, executor=pool)
+            assert not any(results)
+    finally:
+        signal.signal(signal.SIGURG, before)
 
 
 def run_shell(x, path, log):
@@ -367,6 +462,53 @@ def test_results_are_the_same_wherever_the_worker_is_urged(kind):
             results = parallel_map(func, range(count), executor=pool, **options)
             assert len(results) == count
             assert all(map(same, results, expected))
+
+
+def urge_in_the_loops():
+    """Urge this worker at one instruction of its loops after the other, with many runs to a message."""
+    dice = random.Random(os.getpid())
+    loops = [
+        way.__code__ for name, way in vars(Runner).items() if name.startswith(("_run", "_place"))
+    ]
+    targets = [(loop, step.offset) for loop in loops for step in dis.get_instructions(loop)]
+    heed = signal.getsignal(signal.SIGURG)
+    target, age = dice.choice(targets), 0
+    _results.SLICE = 1e9
+
+    def pace(self, _seconds, _count):
+        self.length = dice.choice([1, 2, 5, 30, 300, 700])
+
+    def trace_loop(frame, event, _arg):
+        nonlocal target, age
+        if event == "opcode":
+            age += 1
+            if target == (frame.f_code, frame.f_lasti):
+                heed(signal.SIGURG, frame)
+                age = 3000
+            if age == 3000:
+                target, age = dice.choice(targets), 0
+        return trace_loop
+
+    def trace(frame, _event, _arg):
+        if frame.f_code not in loops:
+            return None
+        frame.f_trace_opcodes = True
+        return trace_loop
+
+    Runner.pace = pace
+    sys.settrace(trace)
+
+
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_numbers_are_the_same_wherever_the_loops_are_interrupted(kind):
+    func, count = STEPPED[kind], 20_000
+    with Pool(1) as pool:
+        parallel_map(int, range(100_000), executor=pool)
+        pool.submit(urge_in_the_loops).result()
+        for options in ({}, {"item_timeout": MERCY}, {"chunksize": 700}):
+            results = parallel_map(func, range(count), executor=pool, **options)
+            assert len(results) == count
+            assert all(map(same, results, map(func, range(count))))
 
 
 @pytest.mark.parametrize("share", [1, 0.05])
