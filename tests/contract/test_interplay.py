@@ -142,8 +142,8 @@ def test_a_pool_that_is_shut_down_during_a_call_keeps_no_worker():
         target=lambda: got.append(parallel_map(nap, range(40), executor=pool, chunksize=1))
     )
     other.start()
-    while not pool._parmap_stock._leased:
-        time.sleep(0.01)
+    while len(pool._parmap_stock._leased) < 2:  # a worker that is asked for later is refused
+        time.sleep(0.001)
     pool.shutdown()
     other.join(30)
     assert got == [[*range(40)]]

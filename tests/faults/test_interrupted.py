@@ -27,6 +27,7 @@ undisturbed = _launch.undisturbed.__code__
 class Interrupt:
     def __init__(self, at):
         self.left, self.where = at, ""
+        self.is_lost = False  # in a finalizer, as whatever is raised there
 
     def __call__(self, frame, event, argument):
         if frame.f_code.co_filename.startswith(os.path.dirname(parmap.__file__)):
@@ -37,9 +38,15 @@ class Interrupt:
             self.left -= 1
             if self.left == 0:
                 self.where = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
+                self.is_lost = "__del__" in self.names_above(frame)
                 sys.settrace(None)
                 self.strike()
         return self.line
+
+    def names_above(self, frame):
+        while frame is not None:
+            yield frame.f_code.co_name
+            frame = frame.f_back
 
     def strike(self):
         signal.raise_signal(signal.SIGALRM)
@@ -70,7 +77,7 @@ def interrupted(call, at, error=KeyboardInterrupt):
         heard = "from a signal handler" in str(caught)
     finally:
         sys.settrace(None)
-    assert heard or not interrupt.where, interrupt.where
+    assert heard or interrupt.is_lost or not interrupt.where, interrupt.where
     return interrupt.where
 
 def counted():
