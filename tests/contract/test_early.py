@@ -501,7 +501,7 @@ def urge_in_the_loops():
 
 @pytest.mark.parametrize("kind", NUMBERS)
 def test_numbers_are_the_same_wherever_the_loops_are_interrupted(kind):
-    func, count = STEPPED[kind], 20_000
+    func, count = STEPPED[kind], 8000
     with Pool(1) as pool:
         parallel_map(int, range(100_000), executor=pool)
         pool.submit(urge_in_the_loops).result()

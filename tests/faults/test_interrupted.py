@@ -165,7 +165,7 @@ def test_between_any_two_lines(name: str, error: str) -> None:
     program = f"""{HARNESS}{CALLS[name]}
 before = counted()
 call()
-step, most = {(1, 10**6) if FULL else (37, 120)}
+step, most = {(1, 10**6) if FULL else (37 if error == "KeyboardInterrupt" else 89, 120)}
 at = 1
 while at < most * step:
     where = interrupted(call, at, {error})
@@ -202,7 +202,7 @@ began = time.perf_counter()
 call()
 took = time.perf_counter() - began
 signal.signal(signal.SIGALRM, interrupt)
-for seed in range({3000 if FULL else 60}):
+for seed in range({3000 if FULL else 60 if error == "KeyboardInterrupt" else 25}):
     print(seed, flush=True)
     try:
         signal.setitimer(signal.ITIMER_REAL, random.Random(seed).uniform(1e-6, 1.2 * took))
