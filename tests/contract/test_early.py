@@ -85,9 +85,13 @@ def see_through(results, path):
     return seen
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "options", [{}, {"item_timeout": MERCY}, {"chunksize": COUNT}], ids=["plain", "timed", "chunk"]
+    ("kind", "options"),
+    [
+        *((kind, {}) for kind in KINDS),
+        *((kind, {"item_timeout": MERCY}) for kind in ("int", "thing")),
+        *((kind, {"chunksize": COUNT}) for kind in ("int", "mixed")),
+    ],
 )
 def test_results_before_a_slow_item_are_handed_out(tmp_path, kind, options):
     path = tmp_path / "seen"

@@ -148,6 +148,15 @@ def call():
 }
 
 
+#: An alarm is tried with those that do the most different things.
+ALARMED = CALLS if FULL else ("map", "first call", "large results", "lazy")
+
+CASES = [
+    *((name, "KeyboardInterrupt") for name in CALLS),
+    *((name, "TimeoutError") for name in ALARMED),
+]
+
+
 #: All that there was before must be all that there is: threads and processes may still be ending.
 NOTHING_LEFT = """
 parmap.shutdown()
@@ -159,8 +168,7 @@ assert now <= before, (now, before)
 """
 
 
-@pytest.mark.parametrize("error", ["KeyboardInterrupt", "TimeoutError"])
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize(("name", "error"), CASES)
 def test_between_any_two_lines(name: str, error: str) -> None:
     program = f"""{HARNESS}{CALLS[name]}
 before = counted()
@@ -178,8 +186,7 @@ while at < most * step:
     run(program, quiet=False, seconds=600 if FULL else 50)
 
 
-@pytest.mark.parametrize("error", ["KeyboardInterrupt", "TimeoutError"])
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize(("name", "error"), CASES)
 def test_at_any_moment(name: str, error: str) -> None:
     program = f"""{HARNESS}{CALLS[name]}
 import random
