@@ -165,8 +165,7 @@ class Channel:
                     segment = shared
                     self.lender.pass_on()
             except OSError as error:
-                let_pass(error)
-                # no room: the stream takes them, more slowly
+                let_pass(error)  # else no room: the stream takes them, more slowly
             else:
                 lengths = [n | ELSEWHERE if n >= _memory.BESIDE else n for n in lengths]
                 views = [view for view in views if view.nbytes < _memory.BESIDE]

@@ -55,14 +55,14 @@ class Watch:
                 link.urge()
 
 
-def heed(tell: Callable[[], None], home: CodeType) -> bool:
+def heed(tell: Callable[[], None], home: CodeType) -> None:
     """Have `tell` called when this process is urged while a function runs that `home` has called.
 
-    Whether that is so: not if somebody else handles the signal.
+    Unless there is no such signal, or somebody else handles it.
     """
-    free = is_heeded() or _signal.getsignal(URGE) in (_signal.SIG_DFL, _signal.SIG_IGN)
-    if not (URGE and free):
-        return False
+    usual = _signal.SIG_DFL, _signal.SIG_IGN
+    if not URGE or not (is_heeded() or _signal.getsignal(URGE) in usual):
+        return
     pid = os.getpid()
 
     def _heed(_number: int, frame: FrameType | None) -> None:
@@ -70,12 +70,11 @@ def heed(tell: Callable[[], None], home: CodeType) -> bool:
             tell()
 
     _signal.signal(URGE, _heed)
-    return True
 
 
 def is_heeded() -> bool:
     """Whether the signal is handled as `heed` has set it up, here or in whom this process was forked from."""
-    return getattr(_signal.getsignal(URGE), "__module__", None) == __name__
+    return bool(URGE) and getattr(_signal.getsignal(URGE), "__module__", None) == __name__
 
 
 def _is_in_function(frame: FrameType | None, home: CodeType) -> bool:

@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 #: All but the two that nobody can handle, and those for real time, which nobody uses by accident.
-SIGNALS = tuple({*range(1, min(_signal.NSIG, 32))} - {_signal.SIGKILL, _signal.SIGSTOP})
+SIGNALS: tuple[int, ...] = tuple(
+    {number for number in _signal.valid_signals() if number < 32}  # noqa: PLR2004 -- see above
+    - {getattr(_signal, name, 0) for name in ("SIGKILL", "SIGSTOP")}
+)
 
 #: By which a worker is urged (`_early`), 0 where there is none; its handler is ours, and raises nothing.
 URGE = getattr(_signal, "SIGURG", 0)
 
-_THEIRS = tuple({*SIGNALS} - {URGE})
+_THEIRS: tuple[int, ...] = tuple({*SIGNALS} - {URGE})
 
 thread: int = 0  # of this process, if it is a worker, that handles signals
 
@@ -34,7 +37,7 @@ def put_off(act: Callable[[], None]) -> None:
 
     Those that would have been called are called afterwards, and may raise something.
     """
-    handlers = [*map(_signal.getsignal, _THEIRS)]
+    handlers: list[Any] = [*map(_signal.getsignal, _THEIRS)]
     if not any(map(callable, handlers)) or _thread.get_ident() != thread:
         act()
         return
@@ -43,14 +46,13 @@ def put_off(act: Callable[[], None]) -> None:
     def note(number: int, _frame: Any) -> None:
         late[number] = None
 
-    theirs: dict[int, Any] = dict(zip(_THEIRS, handlers, strict=True))
-    theirs = {number: handler for number, handler in theirs.items() if callable(handler)}
+    theirs = [pair for pair in zip(_THEIRS, handlers, strict=True) if callable(pair[1])]
     try:
-        for number in theirs:
+        for number, _ in theirs:
             _signal.signal(number, note)
         act()
     finally:
-        _give_back([*theirs.items()], late)
+        _give_back(theirs, late)
 
 
 def _give_back(theirs: list[tuple[int, Any]], late: dict[int, None]) -> None:

@@ -13,7 +13,7 @@ import os
 import sys
 
 from . import _lifeline
-from ._handlers import let_pass
+from ._handlers import SIGNALS, let_pass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,10 +29,6 @@ _beginning = _thread.allocate_lock()  # held while it is started: several thread
 _PATIENCE = 1.0
 
 
-#: All but those for real time, which nobody uses to interrupt a program.
-_SIGNALS = range(1, min(_signal.NSIG, 32))
-
-
 def undisturbed(act: Callable[[], T]) -> T:
     """Act while no signal is handled, so that Ctrl-C comes before or after what must be done whole.
 
@@ -42,7 +38,7 @@ def undisturbed(act: Callable[[], T]) -> T:
         return act()
     before = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
     try:
-        _signal.pthread_sigmask(_signal.SIG_BLOCK, _SIGNALS)
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, SIGNALS)
         return act()
     finally:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
@@ -56,8 +52,7 @@ def begin() -> None:
         if taken == [True] and _is_wanted():
             undisturbed(lambda: _begun.append(_start_clean_server(())))
     except OSError as error:
-        let_pass(error)
-        # who leases a worker will be told
+        let_pass(error)  # else who leases a worker will be told
     finally:
         if taken == [True]:
             _beginning.release()

@@ -58,10 +58,8 @@ class Task:
         if share and max(map(len, parts)) >= _memory.BESIDE:
             try:
                 self.shared = _segments.share(parts)
-            except (
-                OSError
-            ) as error:  # no room: each worker gets a copy of its own, by the stream if need be
-                let_pass(error)
+            except OSError as error:
+                let_pass(error)  # else no room: each gets its own copy, by the stream if need be
                 parts = self.parts = [bytes(part) for part in parts]
         if self.shared is not None:
             self.parts, self.key = self.shared.parts, self.shared.key

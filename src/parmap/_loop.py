@@ -277,9 +277,7 @@ class ProcessDrive(Drive):
         if now >= self._look_at_memory:
             self._check_memory()
         if now >= self._watch_at:
-            self._watch.look(self._links.values())
-            is_needed = any(link.owes_several for link in self._links.values())
-            self._watch_at = now + LOOK if is_needed else INFINITY
+            self._urge()
 
     @property
     def _in_the_way(self) -> bool:
@@ -402,6 +400,13 @@ class ProcessDrive(Drive):
 
     def _heard_output(self, _worker: int, news: News) -> None:
         show(news.payload)
+
+    def _urge(self) -> None:
+        """Urge workers that hold results back, and look again as long as one may."""
+        links = self._links.values()
+        self._watch.look(links)
+        is_needed = any(link.owes_several for link in links)
+        self._watch_at = time.monotonic() + LOOK if is_needed else INFINITY
 
     # --- memory -----------------------------------------------------------------------------------
 

@@ -70,8 +70,7 @@ class Registry:
             try:
                 self.server(_PLAIN)  # so that it is among those to be ended
             except OSError as error:
-                let_pass(error)
-                # there is none
+                let_pass(error)  # else there is none
         with self._lock:
             if self._in_use():
                 if not wait:

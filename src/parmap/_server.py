@@ -129,7 +129,7 @@ class _Server:
             return self._fork(token, sock, cell)
         for pid, its_token in self._workers.items():
             if its_token == token:
-                _signal_group(pid, what, alone=what == URGE)
+                _signal_group(pid, what)
         return None
 
     def _fork(self, token: int, sock: int, cell: int) -> tuple[int, int] | None:
@@ -194,9 +194,9 @@ def _share(names: Sequence[str]) -> None:
     gc.freeze()  # as above
 
 
-def _signal_group(pid: int, signal: int, *, alone: bool = False) -> None:
-    """Signal a process group, or the process `alone` that leads it."""
+def _signal_group(pid: int, signal: int) -> None:
+    """Signal a process group; with `URGE` the process alone that leads it."""
     try:
-        (os.kill if alone else os.killpg)(pid, signal)
+        (os.kill if signal == URGE else os.killpg)(pid, signal)
     except (ProcessLookupError, PermissionError):
         pass  # all of it is gone

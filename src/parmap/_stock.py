@@ -148,8 +148,7 @@ class Stock:
             try:
                 self._clean_server().share(_stdlib.wanted(func))
             except OSError as error:
-                let_pass(error)
-                # who leases a worker will be told
+                let_pass(error)  # else who leases a worker will be told
 
     def lease(self, tenant: Tenant) -> Link | None:
         """A worker for this tenant, perhaps still starting; None: it will be offered one.
@@ -373,7 +372,7 @@ class Stock:
     def _begin(self, number: int, tenant: Tenant) -> Link:
         try:
             ours, cell, child = self._make(number)
-        except OSError as error:  # a signal handler's own comes later, and is none of this
+        except OSError as error:
             let_pass(error)
             raise NoWorker from error
         ours.setblocking(False)

@@ -32,7 +32,6 @@ from . import (
     _wire,
 )
 from ._channel import LOST, SPIN, Channel, Closed, look_again
-from ._handlers import put_off
 from ._lock import careful
 from ._placement import Placement
 from ._premises import Premises
@@ -217,7 +216,9 @@ class Worker:
 
     def _tell_tracked(self, act: str, name: str, kind: str) -> None:
         try:
-            put_off(lambda: self._send(_wire.TRACKED, [_codec.pack_plain((act, name, kind))]))
+            _handlers.put_off(
+                lambda: self._send(_wire.TRACKED, [_codec.pack_plain((act, name, kind))])
+            )
         except Closed:
             pass  # nobody is there to track it
 
@@ -238,7 +239,7 @@ class Worker:
         self._streams = [open_stream(number, self._forward) for number in (1, 2)]
         sys.stdout, sys.stderr = self._streams
         os.register_at_fork(after_in_child=self._be_nobody)
-        _early.heed(lambda: put_off(self._tell_early), Worker._run_all.__code__)
+        _early.heed(lambda: _handlers.put_off(self._tell_early), Worker._run_all.__code__)
         what = ""
         try:
             for name in hello["preload"]:

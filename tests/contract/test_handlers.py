@@ -128,9 +128,8 @@ def put_off_two(at):
         return "the alarm was lost"
     finally:
         _handlers._signal = real
-    return signal.getsignal(signal.SIGTERM) is hear and signal.getsignal(
-        signal.SIGALRM
-    ) is stop, heard
+    handlers = [*map(signal.getsignal, (signal.SIGALRM, signal.SIGTERM))]
+    return handlers == [stop, hear], heard
 
 
 @pytest.mark.parametrize("at", ["middle", "end"])
@@ -172,9 +171,8 @@ def test_handlers_of_every_kind_are_known():
 
 
 def test_what_only_looks_like_a_handler_is_none():
-    before = signal.signal(
-        signal.SIGUSR1, unittest.mock.MagicMock()
-    )  # it has whatever it is asked for
+    has_everything = unittest.mock.MagicMock()
+    before = signal.signal(signal.SIGUSR1, has_everything)
     try:
         try:
             stop()

@@ -3,9 +3,9 @@
 A trace function raises `KeyboardInterrupt` before the n-th line of the package that the caller runs, for
 one n after the other. The interpreter itself raises it at fewer places; above all not where a `with`
 block ends and its lock is still held, or where a `try` has not quite begun: so these lines are left out,
-and what runs while signals are blocked. An alarm, whose handler raises `TimeoutError`, must not be taken for an
-error of the system's either. From Python 3.12 on, comprehensions are left out, too: what a trace
+and what runs while signals are blocked. From Python 3.12 on, comprehensions are left out, too: what a trace
 function raises at the jump back to the next turn of one passes over the `with` around it, as no signal does.
+An alarm, whose handler raises `TimeoutError`, must not be taken for an error of the system's either.
 """
 
 from __future__ import annotations
@@ -38,24 +38,21 @@ class Interrupt:
             self.left -= 1
             if self.left == 0:
                 self.where = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
-                self.is_lost = "__del__" in self.names_above(frame)
+                self.is_lost = any(code.co_name == "__del__" for code in self.codes_above(frame))
                 sys.settrace(None)
                 self.strike()
         return self.line
 
-    def names_above(self, frame):
+    def codes_above(self, frame):
         while frame is not None:
-            yield frame.f_code.co_name
+            yield frame.f_code
             frame = frame.f_back
 
     def strike(self):
         signal.raise_signal(signal.SIGALRM)
 
     def is_left_out(self, frame):
-        above = frame
-        while above is not None and above.f_code is not undisturbed:
-            above = above.f_back
-        if above is not None:
+        if undisturbed in self.codes_above(frame):
             return True
         line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
         if " for " in line and " in " in line and sys.version_info >= (3, 12):
