@@ -228,6 +228,24 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--part",
+        default="1/1",
+        metavar="K/N",
+        help="only the tests of each N-th file, from the K-th: N runs side by side do them all",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    part, parts = map(int, config.getoption("part").split("/"))
+    if not 1 <= part <= parts:
+        msg = f"--part must be K/N with K from 1 to N, got {part}/{parts}"
+        raise pytest.UsageError(msg)
+    mine = {*sorted({item.path for item in items})[part - 1 :: parts]}
+    items[:] = [item for item in items if item.path in mine]
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
