@@ -174,7 +174,7 @@ def _warm() -> tuple[set[int], dict[str, int], int]:
         return set(), {}, 0
     registry = module.registry
     links = [link for one in registry._stocks for link in one._idle]
-    workers = [link.pid for link in links]
+    workers = [link.child.pid for link in links]
     servers = [server.pid for server in registry._servers.values()]
     # A socket to each; each worker's cell is mapped, which takes a descriptor; one pipe, which tells
     # them when this process has ended.

@@ -41,7 +41,7 @@ def _packed(found: dict[str, Any]) -> bytes:
 def _packed_filters(filters: list[Any]) -> bytes:
     try:
         wanted = _filters.named(filters)
-        return bytes(_codec.pack(wanted, copy=False, beside=False).parts[0])
+        return _codec.pack_whole(wanted)
     except Exception as error:
         let_pass(error)
         return _codec.pack_plain([])  # better no filters than no call

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-#: What `using` says: (executor, max_workers), None where it leaves something open.
-defaults: ContextVar[tuple[Any, int | None]] = ContextVar("parmap", default=(None, None))
+#: What `using` says: (executor, max_workers), None where it leaves something open; and what it said before.
+defaults: ContextVar[tuple[Any, int | None, Any]] = ContextVar("parmap", default=(None, None, None))
 
 
 _TAKES = "one of " + ", ".join(map(repr, EXECUTORS)) + ", a Pool, an Executor or None"
@@ -60,16 +60,16 @@ def describe(func: Any) -> str:
 def _resolve(options: MapOptions) -> tuple[Any, int | None]:
     """The executor and the number of workers that this call gets, checked against its options."""
     executor, workers = options.executor, options.max_workers
-    default_executor, default_workers = defaults.get()
+    default_executor, default_workers, _ = defaults.get()
     said = "executor"
     if executor is None:
         executor = default_executor
         said = "executor (from parmap.using)"
+    if executor is None and _is_nested_default(options):
+        executor = "serial"  # whatever the variable says, which workers have from their caller
     if executor is None:
-        executor = env_executor()
+        executor = env_executor() or "process"
         said = "executor (from PARMAP_EXECUTOR)"
-    if executor is None:
-        executor = "serial" if _is_nested_default(options) else "process"
     check_executor(executor)
     _check_ability(executor, said, options)
     if workers is None and isinstance(executor, str):

@@ -47,7 +47,7 @@ FORMATS = {int: "q", float: "d", bool: "?"}
 _MANY = 64
 
 
-#: How pickles of this protocol begin what they say of a module's object: what `_pack_by_value` has to
+#: How pickles of this protocol begin what they say of a module's object: what `pickled_by_value` has to
 #: carry, or refuse.
 _OF_MAIN = b"\x8c\x08__main__"
 _OF_ITS_OTHER_NAME = b"\x8c\x0b__mp_main__"
@@ -150,26 +150,30 @@ class Buffers:
         return Packed([data, *map(_copied, kept)] if copy else [data, *kept])
 
 
-def pack(
-    obj: object, *, copy: bool, beside: bool = True, home: bool = False, what: str = ""
-) -> Packed:
-    """Serialise one value.
+def pack(obj: object, *, copy: bool, home: bool = False, what: str = "") -> Packed:
+    """Serialise one value, with its large buffers as parts of their own.
 
     Args:
         obj: The value.
         copy: Whether its large buffers are copied; without, the value must not change until it is sent.
-        beside: Whether large buffers may be parts of their own.
         home: Whether it goes from a worker back to the caller, who has his own classes.
         what: What it is to the user, such as an "item", for the message of an error.
 
     Raises:
         SerializationError: It cannot be.
     """
-    buffers = Buffers() if beside else None
+    buffers = Buffers()
+    return buffers.beside(_pickled_somehow(obj, buffers, home=home, what=what), copy=copy)
+
+
+def pack_whole(obj: object, *, home: bool = False, what: str = "") -> bytes:
+    """The same in one piece."""
+    return _pickled_somehow(obj, None, home=home, what=what)
+
+
+def _pickled_somehow(obj: object, buffers: Buffers | None, *, home: bool, what: str) -> bytes:
     data = pickled(obj, buffers, home=home)
-    if data is None:
-        data = pickled_by_value(obj, buffers, home=home, what=what)
-    return Packed([data]) if buffers is None else buffers.beside(data, copy=copy)
+    return pickled_by_value(obj, buffers, home=home, what=what) if data is None else data
 
 
 def pickled(obj: object, buffers: Buffers | None, *, home: bool) -> bytes | None:

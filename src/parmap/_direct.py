@@ -231,7 +231,8 @@ class Direct:
     def _is_known_in(self, frame: FrameType | None) -> bool:
         while frame is not None:
             if frame.f_globals.get("__package__") == __package__:
-                held = frame.f_locals  # of who waits it is the "taker"
+                # Not as `taker`: so `Future.result` still calls it when it has gone on to wait for others.
+                held = frame.f_locals
                 if held.get("self") is self or held.get("direct") is self:
                     return True
             frame = frame.f_back

@@ -106,7 +106,7 @@ class Drive:
         """Get a worker; feed `WorkerReady` or `WorkerGone` now or later."""
         raise NotImplementedError
 
-    def release_worker(self, worker: int, *, spent: bool) -> None:
+    def release_worker(self, worker: int) -> None:
         """Let a worker go that holds nothing."""
         raise NotImplementedError
 
@@ -189,7 +189,7 @@ class Drive:
     def settle(self) -> None:
         """Feed the plan and perform what it answers, until there is nothing more to do now."""
         plan, events = self.plan, self._events
-        if not plan.story:
+        if not plan.begun:
             self._perform(plan.begin())
         while True:
             while events:
@@ -350,7 +350,7 @@ class Drive:
         self.start_worker(command.worker)
 
     def _on_release(self, command: ReleaseWorker) -> None:
-        self.release_worker(command.worker, spent=command.spent)
+        self.release_worker(command.worker)
 
     def _on_kill(self, command: KillWorker) -> None:
         self.kill_worker(command.worker, command.overdue)

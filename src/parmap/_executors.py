@@ -71,11 +71,7 @@ def run_here(
 def _tidy(error: BaseException) -> BaseException:
     """As the error is to be raised: without our own frame, and never StopIteration."""
     traceback = error.__traceback__
-    if isinstance(error, StopIteration):
-        made = RuntimeError("the function raised StopIteration")
-        made.__cause__ = error
-        return made
-    return error.with_traceback(None if traceback is None else traceback.tb_next)
+    return _failure.as_raised(error).with_traceback(traceback and traceback.tb_next)
 
 
 _functions: dict[bytes, _globals.Loaded] = {}  # in a foreign worker: the newest few, by key
@@ -230,7 +226,7 @@ class FutureDrive(Drive):
         """See `Drive`: there always is one."""
         self.feed(WorkerReady(time.monotonic(), worker))
 
-    def release_worker(self, worker: int, *, spent: bool) -> None:
+    def release_worker(self, worker: int) -> None:
         """See `Drive`."""
 
     def kill_worker(self, worker: int, overdue: int | None) -> None:  # noqa: ARG002 -- cannot be one
@@ -378,9 +374,6 @@ def _explained(error: BaseException, first: int, stop: int) -> BaseException:
         made.__cause__ = error
         return made
     return error
-
-
-# --- which one ------------------------------------------------------------------------------------
 
 
 def width(executor: Any) -> int:

@@ -38,6 +38,15 @@ _MESSAGE = 100_000
 # --- in the worker --------------------------------------------------------------------------------
 
 
+def as_raised(error: BaseException) -> BaseException:
+    """What an item is to fail with: never StopIteration, which would end whoever iterates."""
+    if not isinstance(error, StopIteration):
+        return error
+    made = RuntimeError("the function raised StopIteration")
+    made.__cause__ = error
+    return made.with_traceback(error.__traceback__)
+
+
 def pack(error: BaseException) -> bytes:
     """Serialise an exception with its chain, without our own frames above those of the user's code."""
     return _codec.pack_plain(_describe(error, {}, 0))
@@ -152,7 +161,7 @@ def _same(one: object, other: object) -> bool:
 
 def _packed(value: object) -> bytes | None:
     try:
-        return b"".join(_codec.pack(value, copy=False, beside=False, home=True).parts)
+        return _codec.pack_whole(value, home=True)
     except (
         BaseException
     ):  # a `__reduce__` may raise SystemExit, which is not what the function raised

@@ -63,7 +63,7 @@ def _reduce(_pickler: Any, obj: Any) -> Any:
     By name it would not be found in a fresh interpreter, and a `multiprocessing.Pool` wait for ever.
     """
     if isinstance(obj, (FunctionType, type)) and obj.__module__ in PROGRAM:
-        return _unpack, (bytes(_codec.pack(obj, copy=False, beside=False).parts[0]),)
+        return _unpack, (_codec.pack_whole(obj),)
     return NotImplemented
 
 

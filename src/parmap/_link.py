@@ -89,7 +89,7 @@ def understand(read: Callable[..., T], *said: Any) -> T:
     """What `read` makes of what a worker has said.
 
     Raises:
-        WireError: Nothing: the stream is in order, but not what it holds.
+        WireError: It cannot be read: the stream is in order, but not what it holds.
     """
     try:
         return read(*said)
@@ -110,7 +110,6 @@ class Link:
         self._poller = select.poll()
         self._poller.register(channel.fileno(), select.POLLIN)
         self.child = child
-        self.pid: int | None = child.pid
         self.ready = False
         self.left = False  # it said that it ends of its own accord
         # What it could not do before its first item, in words, and what was raised.
@@ -445,7 +444,7 @@ class Link:
                 msg = f"this is not the pid of a worker: {pid!r}"
                 raise WireError(msg)  # it may be sent a signal
             self.ready = True
-            self.pid = self.child.pid = pid
+            self.child.pid = pid
         elif kind == _wire.LEAVING:
             self.left = True
         elif kind == _wire.SETUP_FAILED:
@@ -508,11 +507,11 @@ class Link:
             return self.child.trouble() or error
         at = "" if running is None else f" while running {whole or f'item {running}'}"
         return WorkerDied(
-            f"worker process {self.pid} {how}{at}{why}",
+            f"worker process {self.child.pid} {how}{at}{why}",
             index=None if whole else running,
             exitcode=code,
             signal=signal,
-            pid=self.pid,
+            pid=self.child.pid,
             reason=self.reason
             or ("signal" if signal else "exit" if code is not None else "unknown"),
         )

@@ -1,4 +1,4 @@
-"""Runs a call on worker processes: the only place with `select` and the clock.
+"""Runs a call on worker processes: moves frames between its plan and their sockets.
 
     plan ──commands──► this ──frames──► a worker's socket
       ▲                  │ ▲
@@ -187,7 +187,7 @@ class ProcessDrive(Drive):
         del self._workers[fd]
         return link
 
-    def release_worker(self, worker: int, *, spent: bool) -> None:  # noqa: ARG002 -- the link knows
+    def release_worker(self, worker: int) -> None:
         """See `Drive`."""
         if worker in self._links:
             self._stock.give_back(self._forget(worker))
@@ -420,7 +420,8 @@ class ProcessDrive(Drive):
         now = time.monotonic()
         seen, self._large = self._large, {}
         for link in self._links.values():
-            if link.pid is None or link.idle or _memory.resident(link.pid) <= limit:
+            pid = link.child.pid
+            if pid is None or link.idle or _memory.resident(pid) <= limit:
                 continue
             running, _ = link.running()
             was_at, until = seen.get(link, (None, now + _MEMORY_MERCY))

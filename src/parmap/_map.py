@@ -422,15 +422,13 @@ class using:  # noqa: N801 -- used like a function
             check_executor(executor)
         workers = check_count("max_workers", max_workers)
         self._wanted: tuple[Any, int | None] = (executor, workers)
-        self._tokens: list[Any] = []
 
     def __enter__(self) -> None:
         outer = defaults.get()
-        inner = tuple(
-            own if own is not None else other
-            for own, other in zip(self._wanted, outer, strict=True)
-        )
-        self._tokens.append(defaults.set((inner[0], inner[1])))
+        executor, workers = self._wanted
+        executor = outer[0] if executor is None else executor
+        workers = outer[1] if workers is None else workers
+        defaults.set((executor, workers, outer))
 
     def __exit__(
         self,
@@ -438,7 +436,9 @@ class using:  # noqa: N801 -- used like a function
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        defaults.reset(self._tokens.pop())
+        *_, outer = defaults.get()
+        if outer is not None:  # else this is another context than it was entered in
+            defaults.set(outer)
 
 
 for _public in (parallel_map, parallel_starmap, parallel_imap):

@@ -141,15 +141,12 @@ def check_count(name: str, value: Any, *, least: int = 1, optional: bool = True)
     return count
 
 
-def check_seconds(
-    name: str, value: Any, *, optional: bool = True, zero: bool = False
-) -> float | None:
-    """A finite number above 0, or with `zero` at least 0; None where it is `optional`."""
-    if value is None and optional:
+def check_seconds(name: str, value: Any) -> float | None:
+    """A finite number above 0, or None."""
+    if value is None:
         return None
-    least = "of at least 0" if zero else "above 0"
-    takes = f"a finite number of seconds {least}" + (" or None" if optional else "")
-    if value is None or _is_bool(value) or _is(value, complex):
+    takes = "a finite number of seconds above 0 or None"
+    if _is_bool(value) or _is(value, complex):
         _wrong_type(name, takes, value)
     if not _has_method(value, "__float__"):  # above, a complex: NumPy's have it too
         _wrong_type(name, takes, value)
@@ -163,7 +160,7 @@ def check_seconds(
     ):  # a signalling NaN of `decimal`; an int too large for a float
         _wrong_value(name, takes, value)
     # Written so that NaN, which compares false with everything, is refused too.
-    if not (0 < seconds < float("inf") or (zero and seconds == 0)):
+    if not 0 < seconds < float("inf"):
         _wrong_value(name, takes, value)
     return seconds
 
@@ -199,11 +196,11 @@ def check_exception_types(name: str, value: Any) -> tuple[type[BaseException], .
     return types
 
 
-def check_name(name: str, value: Any, *, optional: bool = True) -> str | None:
-    """A string that is not empty; None where it is `optional`."""
-    if value is None and optional:
+def check_name(name: str, value: Any) -> str | None:
+    """A string that is not empty, or None."""
+    if value is None:
         return None
-    takes = "a string that is not empty" + (" or None" if optional else "")
+    takes = "a string that is not empty or None"
     if not isinstance(value, str):
         _wrong_type(name, takes, value)
     if not value:

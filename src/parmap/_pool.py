@@ -154,9 +154,7 @@ class Pool(Executor):
             # packed by itself, so that the worker knows it again.
             function: object = fn
             if type(fn) not in _NAMED or not importable(fn):
-                function = b"".join(
-                    _codec.pack(fn, copy=False, beside=False, what="function").parts
-                )
+                function = _codec.pack_whole(fn, what="function")
             if kwargs or not SCALARS.issuperset(map(type, args)):
                 packed = _codec.pack((function, args, kwargs), copy=True)
             else:  # which nothing has to be looked for in
@@ -208,6 +206,9 @@ class Pool(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002
         """Take no more tasks, finish those that are there, and end the workers.
+
+        Maps that other threads run on the pool, or iterators over their results, go on to their end, and
+        are not waited for.
 
         Args:
             wait: Whether to wait until that is done.

@@ -261,13 +261,17 @@ class Own(Child):
     def wait(self, seconds: float) -> bool:
         """See `Child`."""
         if not self._reaped:
-            self._reaped, self.exitcode = _reap(self.pid, seconds)
+            self._reaped, self.exitcode = self._end(seconds)
             if self._reaped and self.exitcode:
                 try:
                     os.killpg(self.pid, _signal.SIGKILL)  # what it started must not outlive it
                 except (ProcessLookupError, PermissionError):
                     pass
         return self._reaped
+
+    def _end(self, seconds: float) -> tuple[bool, int | None]:
+        """Wait for its end: whether it has come, and the exit code where that is known."""
+        return _reap(self.pid, seconds)
 
 
 def _signal_both(pid: int, signal: int) -> None:
@@ -396,24 +400,21 @@ def signal_name(number: int) -> str:
 # --- through multiprocessing ----------------------------------------------------------------------
 
 
-class Multiprocessing(Child):
+class Multiprocessing(Own):
     """A `multiprocessing.Process`."""
 
     def __init__(self, process: Any) -> None:
+        super().__init__(process.pid)
         self._process = process
-        self.pid = process.pid
 
     def kill(self, signal: int) -> None:
         """See `Child`."""
-        assert self.pid is not None
-        if self._process.exitcode is None:
-            _signal_both(self.pid, signal)
+        if self._process.exitcode is None:  # else `multiprocessing` may have reaped it
+            super().kill(signal)
 
-    def wait(self, seconds: float) -> bool:
-        """See `Child`."""
+    def _end(self, seconds: float) -> tuple[bool, int | None]:
         self._process.join(seconds)
-        self.exitcode = self._process.exitcode
-        return self.exitcode is not None
+        return self._process.exitcode is not None, self._process.exitcode
 
 
 def launcher(start_method: str | None, carried: Any) -> Callable[..., Child] | None:

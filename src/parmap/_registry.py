@@ -36,6 +36,7 @@ class Registry:
 
     def remember(self, stock: Stock) -> None:
         with self._lock:
+            self._stocks = _lasting(self._stocks)
             self._stocks.append(stock)
             if not self._hooked:
                 self._hooked = True
@@ -43,10 +44,10 @@ class Registry:
                 # At exit nobody waits for a server: it ends by itself, and has no workers left.
                 atexit.register(self.end, wait=False)
 
-    def forget(self, stock: Stock) -> None:
+    def forget_ended(self) -> None:
+        """Forget the stocks that have been shut down and have no worker left; calls may go on in others."""
         with self._lock:
-            if stock in self._stocks:
-                self._stocks.remove(stock)
+            self._stocks = _lasting(self._stocks)
 
     def server(self, held: tuple[int, tuple[str, ...]]) -> _process.Server:
         """The clean server that has imported these modules, of this generation."""
@@ -99,6 +100,11 @@ class Registry:
         self._servers = {}
         _launch.forget()
         _modules.abandon()
+
+
+# By itself: see `Drive.run`.
+def _lasting(stocks: list[Stock]) -> list[Stock]:
+    return [stock for stock in stocks if stock.in_use or not stock.closed]
 
 
 registry = Registry()

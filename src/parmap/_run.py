@@ -55,6 +55,7 @@ def make_drive(call: Call) -> Drive:
     task = None
     try:
         if stock is not None:
+            stock.admit()
             stock.warm_up(call.func)  # so that it starts while the function is being pickled
         if packing:
             timed = options.item_timeout is not None

@@ -25,7 +25,7 @@ from ._wire import OUTPUT, WireError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from typing import Any, Protocol, TypeVar
+    from typing import Any, NoReturn, Protocol, TypeVar
 
     from ._link import News
 
@@ -121,7 +121,8 @@ class Stock:
         self._waiting: list[Tenant] = []
         self._ending: dict[Link, None] = {}  # told to end
         self._parting: dict[Link, None] = {}  # being seen off, in some thread
-        self.closed = False
+        self.closed = False  # to calls that have not begun
+        self._killed = False  # nobody gets any worker
         self.generation = _modules.generation()  # of the caller's modules, at the latest call
         self._server: _process.Server | None = None
         self._serves = 0  # the generation of the modules that it holds
@@ -150,12 +151,21 @@ class Stock:
             except OSError as error:
                 let_pass(error)  # else who leases a worker will be told
 
+    def admit(self) -> None:
+        """Let a call begin, which gets workers until it ends, also if these are shut down meanwhile.
+
+        Raises:
+            RuntimeError: They have been.
+        """
+        if self.closed:
+            _refuse()
+
     def lease(self, tenant: Tenant) -> Link | None:
         """A worker for this tenant, perhaps still starting; None: it will be offered one.
 
         Raises:
             NoWorker: No process can be started.
-            RuntimeError: These workers have been shut down.
+            RuntimeError: These workers have been killed.
         """
         while True:
             link = self.lease_idle(tenant)
@@ -185,7 +195,7 @@ class Stock:
         """A warm worker for this tenant, if there is one.
 
         Raises:
-            RuntimeError: These workers have been shut down.
+            RuntimeError: These workers have been killed.
         """
         if self._leased:
             self._end_orphans()
@@ -203,7 +213,7 @@ class Stock:
         """The same, if nothing is to be put in order before, which may take a while.
 
         Raises:
-            RuntimeError: These workers have been shut down.
+            RuntimeError: These workers have been killed.
         """
         if self._ending or _modules.generation() != self.generation:
             return None
@@ -215,9 +225,8 @@ class Stock:
 
     def _pick(self, tenant: Tenant) -> Link | None:
         with self._lock:
-            if self.closed:
-                msg = "cannot schedule new work: this Pool has been shut down"
-                raise RuntimeError(msg)
+            if self._killed:
+                _refuse()
             if not self._idle:
                 return None
             link = min(self._idle, key=_number)
@@ -471,17 +480,18 @@ class Stock:
             self.discard(link)
 
     def close(self, grace: float = GRACE, *, for_good: bool = False) -> None:
-        """End all workers that nobody has leased; `for_good`: no more are started."""
+        """End all workers that nobody has leased; `for_good`: no more calls may begin."""
         with self._lock:
             self.closed = self.closed or for_good
         self._end_orphans()
         self._see_off(grace, idle=True)
         if for_good:
-            registry.forget(self)
+            registry.forget_ended()
 
     def kill_all(self) -> None:
-        """Kill all workers, leased ones included; their tenants find out."""
+        """Kill all workers, leased ones included; their tenants find out, and get no others."""
         with self._lock:
+            self._killed = True
             links = [*self._idle, *self._leased, *self._ending, *self._parting]
         for link in links:
             link.kill("shutdown")
@@ -495,6 +505,11 @@ class Stock:
         self._idle, self._leased, self._starting = {}, {}, {}
         self._ending, self._parting = {}, {}
         self._server = None
+
+
+def _refuse() -> NoReturn:
+    msg = "cannot schedule new work: this Pool has been shut down"
+    raise RuntimeError(msg)
 
 
 def _is_stuck(holder: Tenant, tenant: Tenant) -> bool:

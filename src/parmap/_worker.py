@@ -64,6 +64,10 @@ def main(sock: int, cell: int, lifeline: int, *, last: bool = True, forked: bool
     """
     code = 1
     _globals.be_main(forked=forked)
+    if forked:
+        from ._choice import defaults
+
+        defaults.set((None, None, None))  # what `using` says is for the caller's own calls
     _nesting.bottom = main.__code__
     try:
         _lifeline.hold(lifeline)
@@ -417,8 +421,7 @@ class Worker:
     def _failed(self, error: BaseException) -> int:
         """Tell how the item after those that are done has failed; answer where to go on."""
         results = self._results
-        if isinstance(error, StopIteration):
-            error = _as_runtime_error(error)
+        error = _failure.as_raised(error)
         fatal = isinstance(error, (SystemExit, KeyboardInterrupt))
         self._words[_SINCE] = 0
         if self._halts or fatal:
@@ -501,9 +504,3 @@ def _holds_packed(parcels: Any, values: Any) -> bool:
     if _codec.holds_packed(parcels):
         return True
     return len(values) > 0 and type(values[0]) is _codec.Packed  # what came as one cannot be read
-
-
-def _as_runtime_error(error: StopIteration) -> RuntimeError:
-    made = RuntimeError("the function raised StopIteration")
-    made.__cause__ = error
-    return made.with_traceback(error.__traceback__)

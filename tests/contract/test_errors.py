@@ -6,6 +6,7 @@ import asyncio
 import builtins
 import errno
 import gc
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -15,7 +16,7 @@ import threading
 import time
 import traceback
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from fractions import Fraction
 from functools import partial
 from urllib.error import HTTPError
@@ -26,6 +27,7 @@ import parmap
 from parmap import (
     CallTimeout,
     ParmapError,
+    Pool,
     RemoteError,
     SerializationError,
     parallel_imap,
@@ -704,6 +706,37 @@ def test_an_error_that_is_kept_keeps_nothing_else(call, new_drives):
         call()
     assert not new_drives()
     del kept
+
+
+class Watched(Exception):
+    """One to which there may be weak references, and that can be told from others."""
+
+
+def fail_watched(x):
+    raise Watched(x)
+
+
+def living():
+    return sum(type(one) is Watched for one in gc.get_objects())
+
+
+def test_a_pool_keeps_no_errors_of_tasks():
+    with Pool(1) as pool:
+        for x in range(50):
+            assert pool.submit(fail_watched, x).exception(30).args == (x,)
+        gc.collect()
+        assert living() < 5
+
+
+def test_a_lazy_call_keeps_no_errors_that_it_has_handed_out():
+    with closing(
+        parallel_imap(fail_watched, itertools.count(), on_error="return", buffersize=10)
+    ) as results:
+        for x, error in zip(range(100), results, strict=False):
+            assert error.args == (x,)
+        del error
+        gc.collect()
+        assert living() < 30
 
 
 @pytest.mark.parametrize("executor", ["process", "thread"])

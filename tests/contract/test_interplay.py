@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
 import time
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import parmap
 from parmap import (
     ParmapError,
     Pool,
@@ -28,6 +30,13 @@ def same(x):
 def nap(x):
     time.sleep(0.01)
     return x
+
+
+def until(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.001)
+    return condition()
 
 
 def slow_from_20_on(x):
@@ -135,18 +144,33 @@ def test_terminated_workers_are_not_replaced():
             )
 
 
-def test_a_pool_that_is_shut_down_during_a_call_keeps_no_worker():
+@pytest.mark.parametrize("options", [{}, {"max_tasks_per_child": 2}])
+def test_a_call_goes_on_in_a_pool_that_is_shut_down(options):
+    """It gets the workers that it needs, and none is kept."""
+    pool = Pool(2, **options)
+    begun = threading.Event()
+    items = iter(lambda: begun.set() or 1, 0)  # which are read
+    with ThreadPoolExecutor(1) as threads:
+        got = threads.submit(
+            parallel_map, nap, itertools.islice(items, 40), executor=pool, chunksize=1
+        )
+        assert begun.wait(30)
+        pool.shutdown()
+        parmap.shutdown()  # which takes away no server that the call needs
+        assert got.result(30) == [1] * 40
+    assert not pool._parmap_stock.in_use
+    with pytest.raises(RuntimeError, match="shut down"):
+        parallel_map(nap, [1], executor=pool)
+
+
+def test_a_call_gets_no_worker_in_place_of_those_that_are_terminated():
     pool = Pool(2)
-    got = []
-    other = threading.Thread(
-        target=lambda: got.append(parallel_map(nap, range(40), executor=pool, chunksize=1))
-    )
-    other.start()
-    while len(pool._parmap_stock._leased) < 2:  # a worker that is asked for later is refused
-        time.sleep(0.001)
-    pool.shutdown()
-    other.join(30)
-    assert got == [[*range(40)]]
+    with ThreadPoolExecutor(1) as threads:
+        got = threads.submit(parallel_map, time.sleep, [60] * 4, executor=pool, retries=1)
+        assert until(lambda: len(pool._parmap_stock._leased) == 2)
+        pool.terminate_workers()
+        with pytest.raises((WorkerDied, RuntimeError)):
+            got.result(30)
     assert not pool._parmap_stock.in_use
 
 

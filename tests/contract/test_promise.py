@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import contextvars
 import decimal
 import functools
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -384,6 +386,18 @@ def test_nested_calls():
             assert mine not in parallel
 
 
+@pytest.mark.parametrize("method", ["forkserver", "fork"])
+@pytest.mark.parametrize("said", ["by the variable", "by using", "by using a pool"])
+def test_nested_calls_are_serial_whatever_the_default_of_the_caller(monkeypatch, method, said):
+    with Pool(2, start_method=method) as pool, contextlib.ExitStack() as stack:
+        if said == "by the variable":
+            monkeypatch.setenv("PARMAP_EXECUTOR", "process")
+        else:
+            stack.enter_context(using(executor="process" if said == "by using" else pool))
+        for mine, serial, _ in parallel_map(nested, range(2), executor=pool):
+            assert set(serial) == {mine}
+
+
 variable = contextvars.ContextVar("variable", default=0)
 
 
@@ -412,6 +426,26 @@ def test_using():
         with using(executor="process", max_workers=1):
             assert len(set(parallel_map(pid, range(30), chunksize=1)) | {os.getpid()}) == 2
     assert os.getpid() not in parallel_map(pid, range(3))
+
+
+def test_one_using_in_two_threads():
+    """Who has entered first leaves first."""
+    serial = using(executor="serial")
+    entered, left = threading.Event(), threading.Event()
+
+    def other():
+        with serial:
+            entered.set()
+            assert left.wait(30)
+            return pid() in parallel_map(pid, range(3))
+
+    with ThreadPoolExecutor(1) as threads:
+        with serial:
+            inside = threads.submit(other)
+            assert entered.wait(30)
+        left.set()
+        assert inside.result(30)
+    assert pid() not in parallel_map(pid, range(3))
 
 
 def test_environment_variables(monkeypatch, capsys):

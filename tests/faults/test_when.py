@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import signal
 import threading
@@ -538,7 +539,17 @@ def test_an_orphan_of_a_dead_item_is_gone(tmp_path) -> None:
     assert until(lambda: is_gone(pid))
 
 
-def _start_and_die(_x: int, file: str) -> None:
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_an_orphan_of_a_process_of_multiprocessing_is_gone(tmp_path, method) -> None:
+    file = tmp_path / "pid"
+    lock = multiprocessing.get_context(method).Lock()  # by which it becomes one
+    with pytest.raises(WorkerDied):
+        run_in_process(partial(_start_and_die, file=str(file)), lock, start_method=method)
+    pid = int(file.read_text())
+    assert until(lambda: is_gone(pid))
+
+
+def _start_and_die(_x: object, file: str) -> None:
     import subprocess
 
     child = subprocess.Popen(["sleep", "1000"])

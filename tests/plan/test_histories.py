@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from parmap._plan._call import PATIENCE, RETRY, STORY, Plan, Rules
+from parmap._plan._call import PATIENCE, RETRY, Plan, Rules
 from parmap._plan._chunks import HEAVY, SLICE, Pace
 from parmap._plan._crew import INFINITY
 from parmap._plan._vocabulary import (
@@ -298,13 +298,13 @@ def test_who_is_there_is_not_let_go_while_no_other_can_be_started():
     history.then(ItemsDone(0.4, 0, 0, 1, 0.4), Send(0, 1, 2))
     history.then(ItemsDone(0.5, 0, 1, 2, 0.1), Read(1))
     history.then(InputRead(0.6, 1, ended=False), Send(0, 2, 3))
-    history.then(ItemsDone(1.4, 0, 2, 3, 0.1), ReleaseWorker(0, spent=False), Read(1))
+    history.then(ItemsDone(1.4, 0, 2, 3, 0.1), ReleaseWorker(0), Read(1))
 
 
 def test_a_worker_that_is_through_makes_room_for_another():
     history = History(workers=2, tasks_per_worker=1).begin(1, ended=False)
     history.lack(ended=True)
-    history.then(ItemsDone(0.4, 0, 0, 1, 0.4), ReleaseWorker(0, spent=True), StartWorker(4))
+    history.then(ItemsDone(0.4, 0, 0, 1, 0.4), ReleaseWorker(0), StartWorker(4))
 
 
 def test_a_worker_that_is_still_coming_is_waited_for_where_no_other_can_be_started():
@@ -365,8 +365,8 @@ def test_who_is_there_is_not_let_go_while_another_is_still_coming():
     history.then(ItemsDone(0.2, 0, 0, 1, 0.1), Send(0, 1, 2))
     history.then(ItemsDone(0.3, 0, 1, 2, 0.1), Read(1))
     history.then(InputRead(0.4, 1, ended=False), Send(0, 2, 3))
-    history.then(WorkerReady(0.5, 1), ReleaseWorker(1, spent=False), Read(1))
-    history.then(ItemsDone(0.6, 0, 2, 3, 0.1), ReleaseWorker(0, spent=False))
+    history.then(WorkerReady(0.5, 1), ReleaseWorker(1), Read(1))
+    history.then(ItemsDone(0.6, 0, 2, 3, 0.1), ReleaseWorker(0))
 
 
 def test_workers_that_may_wait_for_each_other_are_not_done_without():
@@ -704,7 +704,7 @@ def test_a_worker_has_run_all_it_may():
         .first(Read(1))
         .then(InputRead(0.0, 2, ended=True), StartWorker(0))
         .then(WorkerReady(0.0, 0), Send(0, 0, 1))
-        .then(ItemsDone(1.0, 0, 0, 1, 1.0), ReleaseWorker(0, spent=True), StartWorker(1))
+        .then(ItemsDone(1.0, 0, 0, 1, 1.0), ReleaseWorker(0), StartWorker(1))
         .then(WorkerReady(1.0, 1), Send(1, 1, 2))
         .then(ItemsDone(2.0, 1, 1, 2, 1.0), Finish())
     )
@@ -725,7 +725,7 @@ def test_recall_lets_a_worker_go_when_it_has_nothing():
         .begin(1, 1)
         .then(Recall(0.1))
         .then(Recall(0.1))  # one at a time
-        .then(ItemsDone(0.2, 0, 0, 1, 0.1), ReleaseWorker(0, spent=False))
+        .then(ItemsDone(0.2, 0, 0, 1, 0.1), ReleaseWorker(0))
         .then(ItemsDone(0.2, 1, 1, 2, 0.1), Finish())
     )
 
@@ -734,7 +734,7 @@ def test_the_idle_are_let_go_at_once_where_that_is_asked_for():
     (
         History(workers=1, keep_idle=False)
         .begin(1, ended=False)
-        .then(ItemsDone(1.0, 0, 0, 1, 1.0), ReleaseWorker(0, spent=False), Read(1))
+        .then(ItemsDone(1.0, 0, 0, 1, 1.0), ReleaseWorker(0), Read(1))
         .then(InputRead(5.0, 1, ended=True), StartWorker(1))
     )
 
@@ -854,7 +854,6 @@ def test_an_endless_call_does_not_pile_up():
             pending += plan.handle(done)
     assert read > 5_000
     assert len(plan.crew._givers) < 100
-    assert len(plan.story) <= 2 * STORY
     assert len(list(plan.settled)) < 10
 
 

@@ -340,9 +340,9 @@ class World:
         worker = self._member(command.worker)
         need(worker is not None and worker.stage == "up", "no such worker to release")
         need(not worker.held, "a worker that holds items is released")
-        need(command.spent == (worker.handled == self.rules.tasks_per_worker), "wrong: spent")
+        spent = worker.handled == self.rules.tasks_per_worker
         leaves = worker.leaving or self.leaver_holds == 0
-        need(command.spent or leaves or not self.rules.keep_idle, "released for nothing")
+        need(spent or leaves or not self.rules.keep_idle, "released for nothing")
         self.retire(worker, "released")
         if not self.crew:
             self.start_from = self.now  # there is room again

@@ -24,6 +24,7 @@ from parmap._codec import (
     bundle,
     load,
     pack,
+    pack_whole,
     unbundle,
     uncollected,
     unpack,
@@ -42,10 +43,11 @@ def again(value, **options):
 
 
 @settings(max_examples=150)
-@given(values, st.booleans(), st.booleans())
-def test_pack_and_unpack(value, copy, beside):
-    packed = pack(value, copy=copy, beside=beside)
+@given(values, st.booleans())
+def test_pack_and_unpack(value, copy):
+    packed = pack(value, copy=copy)
     assert same(unpack(views(packed.parts)), value)
+    assert same(unpack(views([pack_whole(value)])), value)
     assert packed.nbytes == sum(map(len, packed.parts))
 
 
@@ -174,7 +176,7 @@ def test_large_buffers_are_parts_of_their_own(np):
     got = unpack(views(pack((array, array[:10]), copy=True).parts))
     np.testing.assert_array_equal(got[0], array)
     assert got[0].flags.writeable
-    assert len(pack(array, copy=True, beside=False).parts) == 1
+    np.testing.assert_array_equal(unpack(views([pack_whole(array)])), array)
     mixed = [1, pack(array, copy=True), 2, pack([3], copy=True)]
     parcels, parts = bundle(mixed)
     one, two, three, four = unbundle(parcels, views(parts))
@@ -377,7 +379,7 @@ def test_texts_about_main_travel_as_they_are(value):
     given = ["__main__", value, "if __name__ == '__main__':", {"__main__": 1}]
     data = pickle.dumps(given, 5)
     assert not _byvalue.may_name_main(data, [])
-    assert pack(given, copy=True, beside=False).parts == [data]
+    assert pack_whole(given) == data
 
 
 def test_only_so_much_is_read_to_find_main(space):

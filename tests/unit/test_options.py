@@ -276,18 +276,6 @@ def test_count_from():
         options.check_count("limit", None, optional=False)
 
 
-def test_seconds_from_zero():
-    assert options.check_seconds("idle", 0, zero=True) == 0.0
-    assert type(options.check_seconds("idle", 0, zero=True)) is float
-    message = "^idle must be a finite number of seconds of at least 0, got -1$"
-    with pytest.raises(ValueError, match=message):
-        options.check_seconds("idle", -1, zero=True, optional=False)
-    with pytest.raises(ValueError, match=r"got nan$"):
-        options.check_seconds("idle", float("nan"), zero=True)
-    with pytest.raises(TypeError, match=r"got None$"):
-        options.check_seconds("idle", None, optional=False)
-
-
 def test_name():
     assert options.check_name("name", None) is None
     assert options.check_name("name", "job") == "job"
@@ -300,8 +288,6 @@ def test_name():
         ValueError, match=r"^name must be a string that is not empty or None, got ''$"
     ):
         options.check_name("name", "")
-    with pytest.raises(TypeError, match=r"^name must be a string that is not empty, got None$"):
-        options.check_name("name", None, optional=False)
 
 
 @pytest.mark.parametrize(

@@ -78,9 +78,6 @@ PATIENCE = 1.0
 #: that one slow item does not make the others wait.
 AHEAD = 4
 
-#: How many of the newest turns `Plan.story` keeps.
-STORY = 200
-
 
 class Rules:
     """What a call may do. The defaults are those of a plain map."""
@@ -144,7 +141,7 @@ class Plan:
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        self.story: list[Turn] = []  # the newest turns, for whoever must explain a failure
+        self.begun = False
         self.crew = Crew(rules.workers)
         self.pace = Pace(rules.chunksize, rules.known, rules.window)
         self.waiting = Spans()  # read, and nobody has it
@@ -172,9 +169,9 @@ class Plan:
 
     def begin(self) -> list[Command]:
         """What is to be done first."""
+        self.begun = True
         self._out = []
         self._ask_to_read()
-        self.story += self._out
         return self._out
 
     def handle(self, event: Event) -> list[Command]:
@@ -187,10 +184,7 @@ class Plan:
         HANDLERS[type(event)](self, event)
         if not self.over:
             self._advance(event.now)
-        self.story.append(event)
-        self.story.extend(out)
-        if len(self.story) > 2 * STORY:
-            del self.story[:-STORY]
+        self._out = []  # nothing of it is kept: an error may hold much
         return out
 
     @property
@@ -218,8 +212,7 @@ class Plan:
 
     def forget_errors(self) -> None:
         """Keep nothing of what it was told of; for when it is over."""
-        self.story.clear()
-        self._out, self._doom = [], None
+        self._doom = None
 
     @property
     def done(self) -> int:
@@ -468,7 +461,7 @@ class Plan:
             unneeded += crew.idle.values()
         for member in unneeded:
             crew.dismiss(member.number)
-            self._out.append(ReleaseWorker(member.number, spent=member.budget == 0))
+            self._out.append(ReleaseWorker(member.number))
         if unneeded and not crew.members:
             self._start_from = self._now  # there is room again
 

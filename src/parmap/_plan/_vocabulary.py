@@ -222,13 +222,12 @@ class StartWorker(Turn):
 
 
 class ReleaseWorker(Turn):
-    """The plan needs this worker, which holds nothing, no more; `spent`: it has run all it may."""
+    """The plan needs this worker, which holds nothing, no more."""
 
-    __slots__ = ("spent", "worker")
+    __slots__ = ("worker",)
 
-    def __init__(self, worker: int, *, spent: bool) -> None:
+    def __init__(self, worker: int) -> None:
         self.worker = worker
-        self.spent = spent
 
 
 class KillWorker(Turn):
