@@ -3,6 +3,9 @@
 `importlib.reload` keeps the module and gives it another `__spec__`; importing it again after it was deleted
 from `sys.modules` makes another module. To look at both takes 50 ns a module, so only those are looked at
 that are neither the standard library's nor installed: those that somebody edits.
+
+Where IPython's `autoreload` is at work, neither changes: it patches modules in place when their files have
+been edited. So there we look at the files, too, which takes a microsecond each.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import _thread
 import os
 import sys
 
+from ._handlers import let_pass
 from ._lock import careful
 
 TYPE_CHECKING = False
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 _generation = 0
 _own: list[tuple[str, Any, Any]] = []  # name, module and spec of the program's own modules
 _gone: set[str] = set()  # names of such that have been deleted from `sys.modules`
+_files: dict[str, Any] = {}  # by name, how the module's file was when it was last looked at
 _seen = {"__main__"}  # the names that were looked at; and `__main__`, which workers never import
 _searched = (0, "")  # length and last name of `sys.modules` when it was last searched
 _lock = careful(_thread.allocate_lock())  # held to change these
@@ -41,6 +46,9 @@ def generation() -> int:
             with _lock:
                 _look_again()
             break
+    if _PATCHER in modules:
+        with _lock:
+            _look_at_files()
     return _generation
 
 
@@ -65,6 +73,8 @@ def _look_for_more() -> None:
             if not _is_installed(getattr(spec, "origin", None)):
                 _own.append((name, module, spec))
                 _generation += name in _gone
+                if _NOTEBOOK in sys.modules:
+                    _files[name] = _state_of(spec)
 
 
 def _look_again() -> None:
@@ -81,11 +91,31 @@ def _look_again() -> None:
     _own = found
 
 
+def _look_at_files() -> None:
+    global _generation  # noqa: PLW0603
+    before = dict(_files)
+    for name, _, spec in _own:
+        _files[name] = _state_of(spec)
+    _generation += any(_files[name] != state for name, state in before.items())
+
+
+def _state_of(spec: Any) -> tuple[int, int] | None:
+    """What tells whether a module's file has been edited; None: it is not there."""
+    try:
+        found = os.stat(spec.origin)
+    except OSError as error:
+        let_pass(error)
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
 def abandon() -> None:
     """In a forked child of the caller: nobody else holds the lock."""
     global _lock  # noqa: PLW0603
     _lock = careful(_thread.allocate_lock())
 
+
+_NOTEBOOK, _PATCHER = "IPython", "IPython.extensions.autoreload"
 
 _OURS = f"{__package__}."  # reloading these is nobody's business but ours
 

@@ -85,6 +85,27 @@ def test_an_edited_module(module, call, again):
         assert run(getattr(helper, again)().func) == ("new", 1)
 
 
+@pytest.mark.parametrize("call", calls(None))
+def test_a_module_that_a_notebook_patches(module, call, monkeypatch):
+    """As IPython's extension does it: module and `__spec__` stay, and so does the function."""
+    for name in ("IPython", "IPython.extensions.autoreload"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    helper = module("def func(x): return inner(x)\ndef inner(x): return 'old', x")
+    func = helper.load().func
+    with Pool(1) as pool:
+        run = calls(pool)[call]
+        assert run(func) == ("old", 1)
+        pids = parallel_map(pid, [0], executor=pool)
+        assert parallel_map(pid, [0], executor=pool) == pids  # they stay where nothing has changed
+        helper.edit("def func(x): return inner(x)\ndef inner(x): return 'new', x")
+        func.__globals__["inner"].__code__ = (lambda x: ("new", x)).__code__
+        assert run(func) == ("new", 1)
+
+
+def pid(_):
+    return os.getpid()
+
+
 def test_a_function_whose_name_another_has_taken(module):
     helper = module("factor = 2\ndef func(x): return factor * x")
     loaded = helper.load()
