@@ -1,8 +1,8 @@
 """What a call brings along to its workers, so that the function finds there what it would find here.
 
 Directory, `sys.path` and what it does not lead to, `sys.argv`, environment, warning filters, recursion and
-integer-digit limits, decimal context, where `__main__` came from, and who the caller is in the eyes of
-`multiprocessing`.
+integer-digit limits, decimal context, where `__main__` came from, how its streams encode text, and who the
+caller is in the eyes of `multiprocessing`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ._environ import as_kept, change, variables
 from ._filters import Filters, here
 from ._handlers import let_pass
 from ._imports import when_imported
+from ._output import voices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def gather() -> dict[str, Any]:
         "decimal": _decimal(),
         "main": _main(),
         "process": _process(),
+        "voices": voices(),
     }
 
 
@@ -72,6 +74,7 @@ def is_same(found: Mapping[str, Any]) -> bool:
         and _decimal() == found["decimal"]
         and len(sys.modules) == found["modules"]
         and _main() == found["main"]
+        and voices() == found["voices"]
         and bool(_process() == found["process"])
     )
 
@@ -174,7 +177,7 @@ def keep() -> None:
 
 def _current() -> dict[str, Any]:
     found = gather()
-    for what in ("main", "modules", "process", "strays"):
+    for what in ("main", "modules", "process", "strays", "voices"):
         del found[what]
     return found
 

@@ -450,7 +450,7 @@ class Link:
         elif kind == _wire.SETUP_FAILED:
             self.refusal = _codec.unpack(parts[:1]), _failure.unpack(parts[1])
         elif kind == _wire.OUTPUT:
-            payload = _codec.unpack(parts[:1]), bytes(parts[1])
+            payload = (*_codec.unpack(parts[:1]), bytes(parts[1]))
         elif kind == _wire.TRACKED:
             _tracker.note(*_codec.unpack(parts))
             return []

@@ -26,10 +26,11 @@ from ._early import LOOK, Watch
 from ._errors import ItemTimeout, WorkerStartError
 from ._link import understand
 from ._lock import careful
+from ._output import show, show_all
 from ._plan._crew import INFINITY
 from ._plan._vocabulary import GaveBack, Recall, Stop, WorkerGone, WorkerReady
 from ._serialization import SerializationError
-from ._stock import NoWorker, show, show_all
+from ._stock import NoWorker
 from ._wire import WireError
 
 TYPE_CHECKING = False
@@ -399,7 +400,7 @@ class ProcessDrive(Drive):
         self.feed(Stop(time.monotonic(), made))
 
     def _heard_output(self, _worker: int, news: News) -> None:
-        show(news.payload)
+        show(*news.payload)
 
     def _urge(self) -> None:
         """Urge workers that hold results back, and look again as long as one may."""

@@ -19,15 +19,14 @@ from ._channel import Channel, Closed
 from ._handlers import let_pass
 from ._link import Link
 from ._lock import careful
+from ._output import show_all
 from ._registry import registry
-from ._wire import OUTPUT, WireError
+from ._wire import WireError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any, NoReturn, Protocol, TypeVar
-
-    from ._link import News
 
     T = TypeVar("T")
 
@@ -576,30 +575,6 @@ def _await_ends(links: Sequence[Link], seconds: float, stock: Stock) -> list[Lin
             break
         remaining = until - time.monotonic()
     return list(left.values())
-
-
-def show_all(news: Sequence[News]) -> None:
-    """Write what workers have written, and ignore all else that they say.
-
-    They are being ended, which must go on though nobody may read any more.
-    """
-    for item in news:
-        if item.kind == OUTPUT:
-            try:
-                show(item.payload)
-            except (OSError, ValueError) as error:
-                let_pass(error)
-
-
-def show(output: tuple[int, bytes]) -> None:
-    """Write what a worker has written to where it belongs here."""
-    import sys
-
-    number, data = output
-    stream = sys.stdout if number == 1 else sys.stderr
-    if stream is not None:
-        stream.write(data.decode("utf-8", "replace"))
-        stream.flush()
 
 
 _default: Stock | None = None

@@ -13,20 +13,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from ._output import Voice
 
-def open_stream(number: int, forward: Callable[[int, bytes], None]) -> io.TextIOWrapper:
+
+def open_stream(
+    number: int, voice: Voice, forward: Callable[[int, bytes], None]
+) -> io.TextIOWrapper:
     """The stream that stands for descriptor 1 or 2; whole lines are forwarded at once."""
+    encoding, errors = voice
     return _Stream(
-        io.BufferedWriter(_Forwarder(forward, number)),
-        encoding="utf-8",
-        errors="backslashreplace",
+        _Buffer(_Forwarder(forward, number)),
+        encoding=encoding,
+        errors=errors,
         line_buffering=True,
     )
 
 
-class _Stream(io.TextIOWrapper):
-    """One that a function cannot close for those that come after it."""
+# A function cannot close these for those that come after it, nor can another stream that it puts over them,
+# when that is dropped.
 
+
+class _Stream(io.TextIOWrapper):
+    def close(self) -> None:
+        self.flush()
+
+    def detach(self) -> Any:
+        self.flush()
+        return self.buffer
+
+
+class _Buffer(io.BufferedWriter):
     def close(self) -> None:
         self.flush()
 

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from ._output import Voice
+
 #: Seconds of work after which a worker with a `memory_limit` looks at its memory, which takes some ten
 #: microseconds; often enough that the caller, which kills for a long item, seldom comes first.
 LOOK = 0.02
@@ -129,6 +131,7 @@ class Worker:
         # What a process that runs one item is called, with a place for its index.
         self._item_name = ""
         self._streams: list[io.TextIOWrapper] = []
+        self._voices: tuple[Voice, Voice]  # how they encode
         self._premises: Premises
         # The call at hand.
         self._call = 0
@@ -240,7 +243,8 @@ class Worker:
         _ambience.nested = hello["nested"]
         _ambience.adopt(ambience, self._own)
         _identity.adopt(hello["name"], ambience["process"])
-        self._streams = [open_stream(number, self._forward) for number in (1, 2)]
+        out, err = self._voices = ambience["voices"]
+        self._streams = [open_stream(1, out, self._forward), open_stream(2, err, self._forward)]
         sys.stdout, sys.stderr = self._streams
         os.register_at_fork(after_in_child=self._be_nobody)
         _early.heed(lambda: _handlers.put_off(self._tell_early), Worker._run_all.__code__)
@@ -263,7 +267,16 @@ class Worker:
         self._send(_wire.READY, [_codec.pack_plain(os.getpid())])
 
     def _forward(self, number: int, data: bytes) -> None:
-        self._send(_wire.OUTPUT, [_codec.pack_plain(number), data])
+        encoding, _ = self._voices[number - 1]
+        self._send(_wire.OUTPUT, [_codec.pack_plain((number, encoding)), data])
+
+    def _speak(self, voices: tuple[Voice, Voice]) -> None:
+        """Encode what is printed as the caller's streams do now."""
+        for stream, voice, before in zip(self._streams, voices, self._voices, strict=True):
+            if voice != before:
+                stream.flush()
+                stream.reconfigure(encoding=voice[0], errors=voice[1])
+        self._voices = voices
 
     def _be_nobody(self) -> None:
         """In a process that the function forked: speak for oneself, not for the worker."""
@@ -279,7 +292,9 @@ class Worker:
             self._functions.pop(forget, None)
         try:
             if len(ambience):
-                _ambience.adopt(_surroundings(ambience), self._own)
+                found = _surroundings(ambience)
+                _ambience.adopt(found, self._own)
+                self._speak(found["voices"])
             if function:
                 self._functions[number] = _codec.uncollected(
                     lambda: _globals.Loaded(lambda: _codec.unpack(function))

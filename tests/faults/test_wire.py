@@ -62,7 +62,7 @@ SAID = {
     "packed results": READY + packed_results(),
     "failed": READY + frame(_wire.FAILED, plain((0, False)), FAILURE),
     "dropped": READY + frame(_wire.DROPPED, plain((0, 3))),
-    "output": READY + frame(_wire.OUTPUT, plain(1), b"text\n"),
+    "output": READY + frame(_wire.OUTPUT, plain((1, "utf-8")), b"text\n"),
     "freed": READY + frame(_wire.FREED, bytes(16)),
     "leaving": READY + frame(_wire.LEAVING),
 }

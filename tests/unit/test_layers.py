@@ -15,7 +15,7 @@ PACKAGE = pathlib.Path(parmap.__file__).parent
 RANKS = (
     "_handlers _lock",
     "_async _cgroups _environ _errors _future _imports _kept _lifeline _memory _modules _nesting _owned _placement _plan _plan._chunks _plan._spans _plan._vocabulary _premises _progress _signatures _wire",
-    "_arrays _traceback",
+    "_arrays _output _traceback",
     "_fixed",
     "_plain",
     "_globals",
