@@ -333,11 +333,20 @@ def annotations_of(func: Any) -> tuple[Any, dict[str, Any]]:
         return None, dict(func.__annotations__)
     if "__classdict__" not in getattr(getattr(annotate, "__code__", None), "co_freevars", ()):
         return annotate, {}
-    try:  # that of a method holds all of the class
-        return None, dict(func.__annotations__)
-    except Exception:
+    return None, evaluated_annotations(func)  # that of a method holds all of the class
+
+
+def evaluated_annotations(annotated: Any) -> dict[str, Any]:
+    """The annotations of a function or class; as text if what they mention does not exist."""
+    try:
+        return dict(annotated.__annotations__)
+    except Exception as error:
+        let_pass(error)
         annotationlib: Any = __import__("annotationlib")  # which type checkers may not know yet
-        return None, annotationlib.get_annotations(func, format=annotationlib.Format.STRING)
+        found: dict[str, Any] = annotationlib.get_annotations(
+            annotated, format=annotationlib.Format.STRING
+        )
+        return found
 
 
 def content(cell: CellType) -> tuple[Any, ...]:

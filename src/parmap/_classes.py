@@ -65,13 +65,16 @@ def reduce(
         return reduced
     parts: Any = reduced
     make, arguments, (attributes, slots), _, _, setter = parts
+    attributes = _with_annotations(cls, attributes)
     members = None
     if isinstance(cls, enum.EnumMeta):
         members = _members(cls)
         arguments = tuple(_with_functions(_all_of(cls, argument)) for argument in arguments)
         attributes = {key: value for key, value in attributes.items() if key not in cls.__members__}
     elif _remember is not None and make is getattr(_inside, "_make_skeleton_class", None):
-        make, arguments = _make, _with_slots(cls, arguments)
+        make, arguments = _make, _with_more(cls, arguments)
+        if _is_typed_dict(type(cls), cls.__bases__):
+            arguments = (*arguments[:2], cls.__bases__, *arguments[3:])
     told = {
         name: b"" if issubclass(type(value), _CODE) or name.startswith("__") else tell(value)
         for name, value in attributes.items()
@@ -128,12 +131,25 @@ def is_definition(reduced: Any) -> bool:
     return type(reduced) is tuple and len(reduced) == 6  # noqa: PLR2004 -- with a setter of its own
 
 
-def _with_slots(cls: type, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Cloudpickle forgets `__slots__`, so that instances get a dictionary, which those here have not."""
+def _with_annotations(cls: type, attributes: dict[str, Any]) -> dict[str, Any]:
+    """Cloudpickle leaves them behind from Python 3.14 on, unless somebody has asked for them before."""
+    if cls.__dict__.get("__annotate_func__") is None:
+        return attributes
+    kept = {key: value for key, value in attributes.items() if key != "__annotations_cache__"}
+    return {**kept, "__annotations__": _byvalue.evaluated_annotations(cls)}
+
+
+def _is_typed_dict(metaclass: type, bases: tuple[type, ...]) -> bool:
+    """Whether this makes a TypedDict."""
+    return metaclass.__module__ == "typing" and dict in bases
+
+
+def _with_more(cls: type, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Cloudpickle forgets a class's qualified name; and `__slots__`, so that instances get a dictionary."""
+    given = {"__qualname__": cls.__qualname__, **arguments[3]}
     slots = cls.__dict__.get("__slots__")
-    if not slots:  # empty ones, as a NamedTuple has, make no difference to what is pickled
-        return arguments
-    given = {"__slots__": slots, **arguments[3]}
+    if slots:  # empty ones, as a NamedTuple has, make no difference to what is pickled
+        given["__slots__"] = slots
     return (*arguments[:3], given, *arguments[4:])
 
 
@@ -276,6 +292,10 @@ def _make(
         if metaclass.__module__ in PROGRAM:
             usual = next(one for one in metaclass.__mro__ if one.__module__ not in PROGRAM)
             made = usual.__new__(metaclass, name, bases, dict(namespace))
+        elif _is_typed_dict(
+            metaclass, bases
+        ):  # what its metaclass does has been done in the caller
+            made = type.__new__(metaclass, name, bases, dict(namespace))
         else:
             made = types.new_class(
                 name, bases, {"metaclass": metaclass}, lambda space: space.update(namespace)

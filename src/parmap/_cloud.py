@@ -90,6 +90,10 @@ class _Pickler(cloudpickle.Pickler):
             return self._reduce_cached(obj)
         if kind is functools.cached_property:  # before Python 3.12 it holds a lock
             return _cached_property, (obj.func, obj.attrname, obj.__doc__)
+        if (
+            kind is functools.singledispatchmethod
+        ):  # in Python 3.13 it holds what it was looked up on
+            return _dispatching_method, (obj.func, obj.dispatcher)
         if kind is FunctionType and not _byvalue.importable(obj):
             return self._reduce_function(obj)
         if id(obj) in self._singletons:
@@ -102,6 +106,12 @@ class _Pickler(cloudpickle.Pickler):
         if func.__code__ is _DISPATCHER_CODE:
             registry = dict(func.registry)  # type: ignore[attr-defined]
             return _dispatcher, (registry.pop(object), registry)
+        if (
+            func.__code__ is _DISPATCH_CODE
+        ):  # which a method that was looked up in Python 3.13 refers to
+            cells = dict(zip(func.__code__.co_freevars, func.__closure__ or (), strict=True))
+            registry = dict(cells["registry"].cell_contents)
+            return _dispatch, (registry.pop(object), registry)
         if func.__module__ in PROGRAM or _is_annotated_in_vain(func):
             return _byvalue.reduce_function(func, names(func.__code__), self.globals)
         return super().reducer_override(func)
@@ -289,6 +299,7 @@ def _is_annotated_in_vain(func: Any) -> bool:
 
 _a_dispatcher: Any = functools.singledispatch(_byvalue.importable)  # of whatever function
 _DISPATCHER_CODE = _a_dispatcher.__code__
+_DISPATCH_CODE = _a_dispatcher.dispatch.__code__
 
 
 #: The functions with caches that are here, by their keys, as long as something refers to them.
@@ -317,6 +328,16 @@ def _dispatcher(default: Any, registry: dict[type, Any]) -> Any:
     for cls, implementation in registry.items():
         func.register(cls, implementation)
     return func
+
+
+def _dispatch(default: Any, registry: dict[type, Any]) -> Any:
+    return _dispatcher(default, registry).dispatch
+
+
+def _dispatching_method(func: Any, dispatcher: Any) -> Any:
+    made = functools.singledispatchmethod(func)
+    made.dispatcher = dispatcher
+    return made
 
 
 # --- multiprocessing's objects --------------------------------------------------------------------

@@ -130,3 +130,76 @@ def test_a_dataclass_that_annotates_itself(program, before):
         assert parallel_map(lambda x: len(fields(x)), [Later(Node(1))]) == [1]
         assert parallel_map(lambda x: fields(x)[3].type.__forward_arg__, [Node(1)]) == ["Undefined"]
         """)
+
+
+CLASSES = """
+from typing import Generic, NamedTuple, TypedDict, TypeVar, get_type_hints
+from parmap import parallel_map, run_in_process, spawn_each
+
+T = TypeVar("T")
+class Row(TypedDict): x: int
+class Wide(Row, total=False): y: str
+class Of(TypedDict, Generic[T]): x: T
+class Heir(Of[int]): z: float
+Made = TypedDict("Made", {"x": int})
+class Point(NamedTuple):
+    x: int
+    y: "Point" = None
+class Node:
+    class Inner: z: float
+    value: int
+    next: "Node"
+    inner: Inner
+
+def shown(x) -> Row:
+    kinds = Row, Wide, Of, Heir, Made, Point, Node, Node.Inner
+    return [str(kind.__annotations__) for kind in kinds], get_type_hints(Point)["y"] is Point
+def keys(x) -> Wide:
+    return Wide.__required_keys__, Wide.__optional_keys__, Wide(x=x), Heir(x=x), Made(x=x), Of[int]
+def same(x):
+    return get_type_hints(Node)["next"] is Node and Node.__annotations__["inner"] is Node.Inner
+
+for _ in range(2):
+    got = [run_in_process(shown, 1), *parallel_map(shown, [1]), *spawn_each(shown, [1])]
+    assert got == [shown(1)] * 3, got
+    assert parallel_map(keys, [1]) == [keys(1)]
+    assert parallel_map(same, [1]) == [True]
+"""
+
+
+def test_annotations_of_classes(program):
+    """Nobody has asked for them in the caller when they travel first."""
+    assert program.run(CLASSES) == ""
+
+
+def test_annotations_of_classes_that_mention_what_does_not_exist(program):
+    assert (
+        program.run("""
+        from typing import TYPE_CHECKING
+        from parmap import parallel_map
+        if TYPE_CHECKING:
+            from nowhere import Nothing
+        class Class:
+            x: "Nothing"
+            def __init__(self, x): self.x = x
+        assert parallel_map(lambda one: one.x, [Class(1)]) == [1]
+        assert parallel_map(lambda x: Class.__annotations__, [1]) == [{"x": "Nothing"}]
+        """)
+        == ""
+    )
+
+
+@deferred
+def test_annotations_of_classes_that_are_not_evaluated(program):
+    assert (
+        program.run("""
+        from parmap import parallel_map
+        class Class:
+            x: Nothing
+            y: int
+        assert parallel_map(lambda one: 1, [Class()]) == [1]
+        found = {"x": "Nothing", "y": "int"}
+        assert parallel_map(lambda x: Class.__annotations__, [1]) == [found]
+        """)
+        == ""
+    )

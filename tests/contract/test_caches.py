@@ -52,6 +52,24 @@ def _(n: str):
     print("loading str")
     return "str"
 
+class Formatter:
+    def __init__(self, prefix):
+        self.prefix = prefix
+    @functools.singledispatchmethod
+    def show(self, value):
+        return self.prefix + value
+    @show.register
+    def _(self, value: int):
+        return self.prefix + "int"
+    @functools.singledispatchmethod
+    @classmethod
+    def of(cls, value):
+        return cls.__name__
+    def both(self, value):
+        return self.show(0), self.show("0"), self.of(value)
+
+formatter = Formatter(">")
+formatter.both(0)  # from Python 3.13 on it is noted on what the method was looked up
 table = Table("table")
 
 def by_cache(n): return cache("cache")
@@ -61,10 +79,14 @@ def by_property(n): return table.look_up(n)
 by_method = Table("bound").look_up
 def by_cached_method(n): return table.method(0)
 def by_dispatch(n): return load(0), load("0")
+by_method_that_dispatches = formatter.show
+by_dispatching_in_a_method = formatter.both
 partial = functools.partial(lambda name, n: cache(name), "partial")
 
 calls = {by_cache: (2, 5), by_lru: (2, 3), by_recursion: 2, by_property: 2, by_method: 2,
-         by_cached_method: 0, by_dispatch: ("int", "str"), partial: (2, 7)}
+         by_cached_method: 0, by_dispatch: ("int", "str"),
+         by_method_that_dispatches: ">int", by_dispatching_in_a_method: (">int", ">0", "Formatter"),
+         partial: (2, 7)}
 """
 
 TWICE = """
