@@ -69,6 +69,7 @@ class Direct:
     blocking = True
     awaiting = False
     orphaned = False
+    outside = 0.0
 
     def __init__(
         self, submissions: Submissions, stock: Stock, thread: int, task: Submitted

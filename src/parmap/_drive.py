@@ -94,6 +94,7 @@ class Drive:
         self.thread = _thread.get_ident()  # that it runs in
         self.blocking = True  # else an event loop runs it
         self.awaiting = False  # that loop goes on meanwhile
+        self.outside = 0.0  # since when it is in its input or its callback; 0: it is not
         self.owner: ref[object] | None = None  # who is to end it, if not `run`
         self._numbered = numbered  # else there is one item, which is the call itself
         self._retry_on = retry_on
@@ -200,7 +201,11 @@ class Drive:
         if plan.rules.delivery != "whole":  # now that all that is settled has been delivered
             self._forget_delivered()
         if self._progress is not None:
-            self._progress.update(self.plan.done)
+            self.outside = time.monotonic()
+            try:
+                self._progress.update(self.plan.done)
+            finally:
+                self.outside = 0.0
 
     def _perform(self, commands: Sequence[Command]) -> None:
         for command in commands:
@@ -384,7 +389,11 @@ class Drive:
     def read_untold(self, most: int) -> tuple[int, bool]:
         """Read up to `most` items: how many there were, and whether that is all of a sound input."""
         began = time.perf_counter()
-        count, ended = self.intake.read(most)
+        self.outside = time.monotonic()
+        try:
+            count, ended = self.intake.read(most)
+        finally:
+            self.outside = 0.0
         self.spent.pickling += time.perf_counter() - began
         return count, ended and self.intake.error is None
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _begun: list[tuple[_socket.socket, int]] = []  # a clean server that nobody has asked for yet
+_controls: list[_socket.socket] = []  # to all clean servers, so that no forked child keeps one
+_hooked = False  # forked children forget these
 _beginning = _thread.allocate_lock()  # held while it is started: several threads may come first
 
 #: Seconds to wait for a thread that is starting one: it may have been lost in a fork.
@@ -83,14 +85,22 @@ def has_begun() -> bool:
 
 def forget() -> None:
     """In a forked child of the caller: what was started is the parent's."""
-    for sock, _ in _begun:
+    global _beginning  # noqa: PLW0603 -- of this process
+    for sock in _controls:
         sock.close()
+    _controls.clear()
     _begun.clear()
+    _beginning = _thread.allocate_lock()  # whoever held it is not here
     _lifeline.cut(here=True)
 
 
 def _start_clean_server(preload: Sequence[str]) -> tuple[_socket.socket, int]:
+    global _hooked  # noqa: PLW0603 -- as above
+    if not _hooked:
+        _hooked = True
+        os.register_at_fork(after_in_child=forget)
     ours, theirs = _socket.socketpair()
+    _controls[:] = [ours, *(sock for sock in _controls if sock.fileno() >= 0)]
     try:
         lifeline = _lifeline.end()
         path = [str(place) for place in sys.path] if preload else []

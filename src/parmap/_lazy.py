@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import os
 from _operator import length_hint
 from _weakref import ref
 
@@ -39,6 +40,7 @@ class Flow:
     def __init__(self, call: Call) -> None:
         self._call: Call | None = call
         self._drive: Drive | None = None
+        self._pid = 0  # of the process that has begun it
         self._batch: list[Any] = []
         self.ready: Iterator[Any] = iter(())  # over the batch; perhaps handed out, and not used up
         self._lock = careful(_thread.allocate_lock())  # several threads may ask
@@ -54,6 +56,7 @@ class Flow:
             return (
                 _refusal()
             )  # to raise it here would end the chain, and the call would not be told
+        self._check_home()
         with self._lock:
             try:
                 self._asking = _thread.get_ident()
@@ -86,10 +89,26 @@ class Flow:
             del drive  # an error's traceback would keep it
         raise StopIteration
 
+    @property
+    def _is_copy(self) -> bool:
+        """Whether this is that of a forked process: the workers, and perhaps a thread, are its parent's."""
+        return self._drive is not None and os.getpid() != self._pid
+
+    def _check_home(self) -> None:
+        if self._is_copy:
+            msg = "this iterator goes on in the process that has forked this one"
+            raise RuntimeError(msg)
+
     def running(self) -> Drive | None:
-        """The drive of the call, begun if need be; None: it has ended."""
+        """The drive of the call, begun if need be; None: it has ended.
+
+        Raises:
+            RuntimeError: It is that of another process.
+        """
+        self._check_home()
         if self._drive is None and self._call is not None:
             call, self._call = self._call, None  # should it not come about, that is the end
+            self._pid = os.getpid()
             self._drive = _calls.make_drive(call)
             self._drive.owner = ref(self)
         return self._drive
@@ -121,6 +140,8 @@ class Flow:
 
     def close(self) -> None:
         """End the call, perhaps while it is being asked for a result, which then does not come."""
+        if self._is_copy:
+            return
         if self._asking == _thread.get_ident():  # its own input or progress has had enough
             self.end(abrupt=False)
             return
@@ -135,6 +156,8 @@ class Flow:
 
     def end(self, *, abrupt: bool) -> None:
         """End the call and whatever still runs for it; nothing more is handed out."""
+        if self._is_copy:
+            return
         drive, self._drive, self._call = self._drive, None, None
         self._batch.clear()
         if drive is not None:

@@ -7,7 +7,7 @@ import os
 import select
 
 from . import _area, _codec, _failure, _kept, _memory, _oom, _segments, _tracker, _wire
-from ._cell import CLAIMED, HEEDS
+from ._cell import AT, CLAIMED, HEEDS
 from ._channel import CAN_PASS_FDS, Channel, Closed
 from ._errors import WorkerDied, WorkerStartError
 from ._handlers import URGE, let_pass
@@ -297,6 +297,11 @@ class Link:
         if self._area is not None and ordinal >= 0:
             ordinal += self._area.filled(self._cell.words[CLAIMED] - ordinal - 1)
         return ordinal, since
+
+    @property
+    def rests(self) -> bool:
+        """Whether it has told of all that it has run, though nobody may have heard it yet."""
+        return self._cell.words[AT] < 0
 
     @property
     def owes_several(self) -> bool:

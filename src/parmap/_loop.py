@@ -30,7 +30,7 @@ from ._output import show, show_all
 from ._plan._crew import INFINITY
 from ._plan._vocabulary import GaveBack, Recall, Stop, WorkerGone, WorkerReady
 from ._serialization import SerializationError
-from ._stock import NoWorker
+from ._stock import LONG, NoWorker
 from ._wire import WireError
 
 TYPE_CHECKING = False
@@ -111,6 +111,7 @@ class ProcessDrive(Drive):
         if self.plan.rules.delivery != "whole":  # another thread may end it
             self._owns_wake = True
             self.wake_by(Wake())
+        self._look_for_place = INFINITY  # when to look for oneself, while workers are wanted
         self._watch = Watch()
         self._watch_at = INFINITY  # when it is to look; only while several items are on their way
         #: Whether anybody hears of results before all are there, and may do something about it.
@@ -136,6 +137,7 @@ class ProcessDrive(Drive):
             return
         if link is None:
             self._wanted.append(worker)
+            self._look_for_place = min(self._look_for_place, time.monotonic() + LONG)
         else:
             self._adopt(worker, link)
 
@@ -279,6 +281,10 @@ class ProcessDrive(Drive):
             self._check_memory()
         if now >= self._watch_at:
             self._urge()
+        if now >= self._look_for_place:
+            self._look_for_place = now + LONG if self._wanted else INFINITY
+            if self._wanted and self._stock.is_place(self):
+                self.start_worker(self._wanted.pop(0))
 
     @property
     def _in_the_way(self) -> bool:
@@ -289,7 +295,7 @@ class ProcessDrive(Drive):
     @property
     def due(self) -> float:
         """See `Drive`."""
-        return min(self.plan.deadline, self._look_at_memory, self._watch_at)
+        return min(self.plan.deadline, self._look_at_memory, self._watch_at, self._look_for_place)
 
     def descriptors(self) -> list[tuple[int, bool]]:
         """See `Drive`."""

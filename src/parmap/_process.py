@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _signal
 import _thread
+import errno
 import os
 import select
 import sys
@@ -158,10 +159,10 @@ class Server:
         while child.token in self._children and not self.gone:
             # As long as it imports what the user wants, it has no workers, and may never have.
             left = 0.0 if self._imports else until - time.monotonic()
-            poller.register(self._channel.fileno(), select.POLLIN)
-            if not poller.poll(max(0, left * 1000)):
-                return
             try:
+                poller.register(_descriptor(self._channel.sock), select.POLLIN)
+                if not poller.poll(max(0, left * 1000)):
+                    return
                 self._take_in_all()
             except Exception as error:
                 self._missed = True
@@ -378,9 +379,21 @@ def _wait_for(pid: int, seconds: float) -> None:
 def _write_when_possible(sock: _socket.socket) -> None:
     """Wait until the server can be told something: it is never busy for long."""
     poller = select.poll()
-    poller.register(sock.fileno(), select.POLLOUT)
+    poller.register(_descriptor(sock), select.POLLOUT)
     if not poller.poll(NEWS * 1000):
         raise TimeoutError
+
+
+def _descriptor(sock: _socket.socket) -> int:
+    """That of a socket.
+
+    Raises:
+        OSError: Another thread has closed it.
+    """
+    fd = sock.fileno()
+    if fd < 0:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    return fd
 
 
 def _ending(exitcode: int) -> str:

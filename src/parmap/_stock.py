@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         thread: int  # that it runs in
         blocking: bool  # else an event loop runs it
         awaiting: bool  # that loop goes on meanwhile
+        outside: float  # since when it is in its input or its callback; 0: it is not
 
         @property
         def orphaned(self) -> bool:
@@ -60,6 +61,10 @@ if TYPE_CHECKING:
 #: Seconds that workers get to end by themselves, then after SIGTERM.
 GRACE = 5.0
 GRACE_AFTER_TERM = 1.0
+
+#: Seconds after which a call that is in its input or its callback may be waiting, in whatever thread, for the
+#: very workers that it holds; and after which those who wait for a place look again for themselves.
+LONG = 0.05
 
 #: Seconds after which a warm worker that nobody uses ends.
 IDLE = 60.0
@@ -257,13 +262,17 @@ class Stock:
     def _is_full(self, tenant: Tenant) -> bool:
         # What suspended calls hold does not count: they can give nothing back, and whoever waits for it
         # may be the one who would have to take them up again. Nor does what a call holds whose input,
-        # pickling or callback makes this one.
+        # pickling or callback makes this one; or waits for it, perhaps, if that takes long and the worker
+        # has nothing to do.
         if self.limit is None:
             return False
         size = len(self._numbers())
         if size < self.limit:
             return False
-        stuck = sum(_is_stuck(holder, tenant) for holder in self._leased.values())
+        stuck = sum(
+            _is_stuck(holder, tenant) or (_is_away(holder) and link.rests)
+            for link, holder in self._leased.items()
+        )
         return size - stuck >= self.limit
 
     def _is_over_full(self) -> bool:
@@ -275,21 +284,21 @@ class Stock:
             if link not in self._leased:
                 return
             link.channel.lender.rest()
-            if link.tasks_left == 0 or link.generation != self.generation:
-                self._ending[link] = None
-            elif self._waiting:
-                self._leased[link] = tenant = self._waiting[0]
+            ends = link.tasks_left == 0 or link.generation != self.generation
+            if self._waiting and not ends:
+                first = _first_to_run(self._waiting)
+                self._leased[link] = tenant = self._waiting[first]
                 tenant.offer(link)  # under the lock: it cannot leave meanwhile
-                del self._waiting[0]  # last: twice does no harm
+                del self._waiting[first]  # last: twice does no harm
                 return
-            elif self.closed or self._is_over_full():
-                self._ending[link] = None
-            else:
+            if not (ends or self.closed or self._is_over_full()):
                 self._idle[link] = None
                 del self._leased[link]
                 return
-            del self._leased[link]
-        link.end()
+        link.end()  # before anybody else may: two threads must not send at once
+        with self._lock:
+            self._ending[link] = None
+            self._leased.pop(link, None)
         if self._waiting or self.closed:
             self.reap(wait=True)
 
@@ -323,8 +332,23 @@ class Stock:
         """Tell whoever waits longest that there is a place: it may start a worker."""
         with self._lock:
             if self._waiting:
-                self._waiting[0].find_place()  # under the lock, as above
-                del self._waiting[0]
+                first = _first_to_run(self._waiting)
+                self._waiting[first].find_place()  # under the lock, as above
+                del self._waiting[first]
+
+    def is_place(self, tenant: Tenant) -> bool:
+        """Whether one who waits has a place though nobody has said so; he then waits no more.
+
+        That who holds the workers can give none back is nothing that anybody could hear of; and a word of
+        a place may be lost with who was interrupted before he could say it.
+        """
+        if self._ending:
+            self.reap(wait=False)
+        with self._lock:
+            if tenant not in self._waiting or self._is_full(tenant):
+                return False
+            self._waiting.remove(tenant)
+            return True
 
     def suspend(self, tenant: Tenant) -> None:
         """Do not count what a tenant holds, since nobody runs it for now."""
@@ -506,6 +530,11 @@ class Stock:
         self._server = None
 
 
+def _is_away(holder: Tenant) -> bool:
+    """Whether it has been in its input or its callback for long."""
+    return holder.outside > 0 and time.monotonic() - holder.outside > LONG
+
+
 def _refuse() -> NoReturn:
     msg = "cannot schedule new work: this Pool has been shut down"
     raise RuntimeError(msg)
@@ -533,6 +562,11 @@ def _of_others(links: Iterable[Link], generation: int) -> list[Link]:
 
 def _all_but(tenant: Tenant, tenants: Iterable[Tenant]) -> list[Tenant]:
     return [other for other in tenants if other is not tenant]
+
+
+def _first_to_run(tenants: Sequence[Tenant]) -> int:
+    """The place of the first that somebody runs, if there is one: the others may never be taken up."""
+    return next((at for at, tenant in enumerate(tenants) if not tenant.suspended), 0)
 
 
 def _owned_by(tenant: Tenant, owners: Mapping[T, Tenant]) -> list[T]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import signal
 import threading
@@ -16,7 +17,9 @@ from parmap import (
     Pool,
     SerializationError,
     WorkerDied,
+    _channel,
     _process,
+    _stock,
     _worker,
     parallel_imap,
     parallel_map,
@@ -100,6 +103,128 @@ def test_an_iterator_that_is_suspended_later_lets_others_on():
         other.join(30)
         assert not other.is_alive()
         results.close()
+
+
+def test_others_behind_suspended_iterators_that_want_more_workers():
+    """What comes free goes to who runs, and what the suspended hold does not count."""
+    with Pool(3) as pool, ThreadPoolExecutor() as threads:
+
+        def busy(count, seconds):
+            items = [seconds] * count
+            call = threads.submit(parallel_map, time.sleep, items, executor=pool, chunksize=1)
+            time.sleep(0.1)
+            return call
+
+        calls = [busy(2, 0.5)]
+        suspended = [parallel_imap(nap, range(1000), executor=pool, chunksize=1) for _ in range(2)]
+        for results in suspended:
+            next(results)
+        calls += [busy(1, 0.5), busy(1, 0.1)]
+        for call in calls:
+            call.result(20)
+        for results in suspended:
+            results.close()
+
+
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("kind", ["input", "lazy input", "progress"])
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_call_that_waits_for_tasks_of_its_own_pool(size, kind, elsewhere):
+    """As input or progress may; with `elsewhere` by way of another thread."""
+    with Pool(size) as pool, ThreadPoolExecutor(1) as threads:
+
+        def ask(x):
+            if elsewhere:
+                return threads.submit(parallel_map, same, [x, x], executor=pool).result(30)[0]
+            return pool.submit(same, x).result(timeout=30)
+
+        items = map(ask, range(4))
+        if kind == "input":
+            results = parallel_map(same, items, executor=pool)
+        elif kind == "lazy input":
+            results = list(parallel_imap(same, items, executor=pool))
+        else:
+            results = parallel_map(
+                same, range(4), executor=pool, progress=lambda done, total: ask(done)
+            )
+        assert results == [*range(4)]
+        stock = pool._parmap_stock
+        assert until(lambda: len(stock._idle) + len(stock._leased) <= size)
+
+
+class Interrupted(BaseException):
+    pass
+
+
+def test_who_waits_for_a_place_that_an_interrupted_thread_was_seeing_to():
+    """The worker whose end it waited for ends later, when nobody looks any more."""
+
+    def interrupt(*_):
+        raise Interrupted
+
+    with Pool(1, max_tasks_per_child=1) as pool, ThreadPoolExecutor(1) as threads:
+        parallel_map(end_slowly, [1], executor=pool)
+        before = signal.signal(signal.SIGALRM, interrupt)
+        waiting = threading.Timer(
+            0.1, lambda: got.append(threads.submit(parallel_map, same, [1], executor=pool))
+        )
+        got = []
+        try:
+            waiting.start()
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            with pytest.raises(Interrupted):  # while it waits for the first worker's end
+                parallel_map(end_slowly, [1], executor=pool)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        waiting.join()
+        assert got[0].result(30) == [1]
+
+
+def end_slowly(x):
+    atexit.register(time.sleep, 0.8)
+    return x
+
+
+def test_who_waits_for_a_place_that_a_worker_was_to_have_which_cannot_be_started(monkeypatch):
+    make = _stock.Stock._make
+    tried = []
+
+    def fail_once(stock, number):
+        tried.append(number)
+        if len(tried) == 1:  # as a reducer of the user's may, which runs then
+            time.sleep(0.2)
+            raise ZeroDivisionError
+        return make(stock, number)
+
+    monkeypatch.setattr(_stock.Stock, "_make", fail_once)
+    with Pool(1) as pool, ThreadPoolExecutor(2) as threads:
+        first = threads.submit(parallel_map, same, [1], executor=pool)
+        assert until(lambda: tried)
+        second = threads.submit(parallel_map, same, [2], executor=pool)
+        assert isinstance(first.exception(30), ZeroDivisionError)
+        assert second.result(30) == [2]
+
+
+def test_two_threads_do_not_end_one_worker(monkeypatch):
+    """One gives it back, and it is over the number; the other ends all there are."""
+    flush = _channel.Channel._flush_some
+    flushing = []
+
+    def slowly(channel):
+        assert channel not in flushing
+        flushing.append(channel)
+        time.sleep(0.002)
+        flush(channel)
+        flushing.remove(channel)
+
+    monkeypatch.setattr(_channel.Channel, "_flush_some", slowly)
+    with Pool(2, max_tasks_per_child=1) as pool, ThreadPoolExecutor(4) as threads:
+        for call in [
+            threads.submit(parallel_map, same, [x, x], executor=pool, chunksize=1)
+            for x in range(12)
+        ]:
+            call.result(30)
 
 
 def test_a_worker_that_has_yet_to_say_what_it_dropped_gets_the_next_function(monkeypatch):

@@ -465,6 +465,72 @@ def test_child_forked_during_a_call() -> None:
     assert out == f"0\n{list(range(20))}\n"
 
 
+@pytest.mark.parametrize("moment", ["not _launch._begun", "not registry._servers"])
+def test_child_forked_during_the_very_first_call_lets_workers_end(moment: str) -> None:
+    """It keeps nothing by which they would outlive their caller."""
+    program = f"""
+        import os, threading, time
+        import parmap
+        from parmap import _launch
+        from parmap._registry import registry
+
+        threading.Thread(target=parmap.parallel_map, args=(time.sleep, [60] * 2), daemon=True).start()
+        while {moment}:
+            time.sleep(0)
+        if os.fork() == 0:
+            time.sleep(1e6)
+        print("going", flush=True)
+        time.sleep(1e6)
+        """
+    with Program(program) as running:
+        running.says("going")
+        running.signal(signal.SIGKILL)
+        running.ends(5)
+        assert until(lambda: len(running.processes()) == 1, 5), running.processes()
+
+
+@pytest.mark.parametrize("call", ["parallel_imap(abs, range(1000))", "lazily()", "threads()"])
+def test_forked_child_leaves_an_iterator(call: str) -> None:
+    """Which goes on in its parent."""
+    program = f"""
+        import os, sys
+        from parmap import parallel_imap
+        import parmap
+
+        def lazily():
+            return parallel_imap(abs, range(1000), ordered=False, buffersize=4)
+
+        def threads():
+            return parallel_imap(abs, range(1000), buffersize=4, executor="thread")
+
+        for how in ("leave", "next", "drop"):
+            with {call} as results:
+                first = next(results)
+                if os.fork() == 0:
+                    if how == "next":
+                        try:
+                            list(results)
+                        except RuntimeError as error:
+                            assert "in the process that has forked this one" in str(error)
+                        else:
+                            os._exit(4)
+                    elif how == "drop":
+                        del results
+                    sys.exit(3)
+                status = os.waitstatus_to_exitcode(os.wait()[1])
+                assert status == 3, (how, status)
+                assert sum([first, *results]) == sum(range(1000))
+        with {call} as results:  # which the child begins
+            if os.fork() == 0:
+                assert sum(results) == sum(range(1000))
+                results.close()
+                sys.exit(0)
+            assert os.wait()[1] == 0
+            assert sum(results) == sum(range(1000))
+        """
+    run(program, quiet=False)
+
+
 def test_multiprocessing_fork_child() -> None:
     program = """
         import multiprocessing
