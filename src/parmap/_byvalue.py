@@ -151,9 +151,11 @@ def _traits(func: FunctionType) -> list[Any] | None:
             return None
         space = func.__globals__
         held: list[Any] = []
-        for name in names_in(func.__code__):
+        names = names_in(func.__code__)
+        for name in names:
             if name in space:
                 held += name, space[name]
+        held += _globals.gone(names, space)
         held += func.__defaults__ or ()
         for cell in func.__closure__ or ():
             held += content(cell)
@@ -247,8 +249,11 @@ def reduce_function(func: FunctionType, names: set[str], known: _globals.Globals
         len(func.__closure__ or ()),
         None if is_main else space,
     )
+    if is_main:
+        gone = dict.fromkeys(_globals.gone(names, func.__globals__), _globals.GONE)
+        found = known.to_send(found) | gone
     state = (
-        known.to_send(found) if is_main else found,
+        found,
         [content(cell) for cell in func.__closure__ or ()],
         func.__defaults__,
         func.__kwdefaults__,

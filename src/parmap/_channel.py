@@ -217,8 +217,14 @@ class Channel:
             pass  # it is closed
 
     def _flush_some(self) -> None:
-        """Send once: a frame whose memory comes along, or as many others as one call takes."""
-        views, segment = self._outgoing[0]
+        """Send once: a frame whose memory comes along, or as many others as one call takes.
+
+        Two threads may be at it as a worker is told its end. What one has sent is not there for the other.
+        """
+        first = self._outgoing[:1]
+        if not first:
+            return
+        views, segment = first[0]
         if segment is not None:
             rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, Struct("i").pack(segment.fd))]
             sent = self.sock.sendmsg(views[:_GATHER], rights)
@@ -226,7 +232,7 @@ class Channel:
         elif len(self._outgoing) == 1 and len(views) == 1:
             sent = self.sock.send(views[0])
             if sent == len(views[0]):  # as nearly always
-                del self._outgoing[:1]  # unless another thread, which ends this worker, too, has
+                del self._outgoing[:1]
                 return
         else:
             batch: list[memoryview] = []
@@ -236,16 +242,16 @@ class Channel:
                 batch += views
             batch = batch or views[:_GATHER]
             sent = self.sock.sendmsg(batch) if CAN_PASS_FDS else self.sock.send(batch[0])
-        while self._outgoing:
-            views, segment = self._outgoing[0]
+        while first := self._outgoing[:1]:
+            views, segment = first[0]
             if segment is not None:
                 break
             rest = _after(views, sent)
             if rest:
-                self._outgoing[0] = rest, None
+                self._outgoing[:1] = [(rest, None)]
                 break
             sent -= sum(view.nbytes for view in views)
-            del self._outgoing[0]
+            del self._outgoing[:1]
 
     # --- receiving --------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from ._plain import SCALARS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
 #: What the module of a program is called; the second in a child that `multiprocessing` did not fork.
@@ -39,6 +39,9 @@ COMPARED = 1 << 16
 
 # --- in the caller --------------------------------------------------------------------------------
 
+
+#: The names of the program's globals that were sent. One of them may have been deleted since.
+_sent: set[str] = set()
 
 calls: int = 0  # that were begun: what an item's class is, is settled then, as what the function is
 
@@ -63,6 +66,7 @@ class Globals:
 
     def to_send(self, found: dict[str, Any]) -> dict[str, Any]:
         """What a function of the program's has to bring along of the globals that it uses."""
+        _sent.update(found)
         for name, value in found.items():
             if type(value) in (str, bytes):
                 self.texts.add(id(value))
@@ -74,6 +78,20 @@ class Globals:
             for name, value in found.items()
             if name not in ahead or ahead[name] is not value
         }
+
+
+class _Gone:
+    def __reduce__(self) -> str:
+        return "GONE"
+
+
+#: Stands for a global that there is no more.
+GONE = _Gone()
+
+
+def gone(names: Iterable[str], space: dict[str, Any]) -> list[str]:
+    """Those of a function's names that were globals once."""
+    return [name for name in names if name in _sent and name not in space]
 
 
 def names_program(data: bytes) -> bool:
@@ -389,12 +407,24 @@ def _settle(name: str, told: bytes | None, value: Any) -> None:
     global _changes  # noqa: PLW0603 -- of the one program that there is here
     if _arriving is not None:
         _arriving.append((name, told, value))
+    if value is GONE:
+        _remove(name)
+        return
     if _is_as_it_came(name, told, value):
         return
     _received[name] = told, value
     if name not in main or main[name] is not value:
         _changes += 1
         main[name] = value
+
+
+def _remove(name: str) -> None:
+    """Delete a global of the caller's, unless something here has put another one in its place."""
+    global _changes  # noqa: PLW0603 -- as above
+    _, value = _received.pop(name, (None, GONE))
+    if name in main and main[name] is value:
+        _changes += 1
+        del main[name]
 
 
 def _is_as_it_came(name: str, told: bytes | None, value: Any) -> bool:

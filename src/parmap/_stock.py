@@ -284,21 +284,22 @@ class Stock:
             if link not in self._leased:
                 return
             link.channel.lender.rest()
-            ends = link.tasks_left == 0 or link.generation != self.generation
-            if self._waiting and not ends:
+            if link.tasks_left == 0 or link.generation != self.generation:
+                self._ending[link] = None
+            elif self._waiting:
                 first = _first_to_run(self._waiting)
                 self._leased[link] = tenant = self._waiting[first]
                 tenant.offer(link)  # under the lock: it cannot leave meanwhile
                 del self._waiting[first]  # last: twice does no harm
                 return
-            if not (ends or self.closed or self._is_over_full()):
+            elif self.closed or self._is_over_full():
+                self._ending[link] = None
+            else:
                 self._idle[link] = None
                 del self._leased[link]
                 return
-        link.end()  # before anybody else may: two threads must not send at once
-        with self._lock:
-            self._ending[link] = None
-            self._leased.pop(link, None)
+            del self._leased[link]
+        link.end()
         if self._waiting or self.closed:
             self.reap(wait=True)
 

@@ -231,6 +231,52 @@ def test_a_changed_global_is_the_callers(run):
         """)
 
 
+def test_a_deleted_global_is_gone(run):
+    run("""
+        def outcome(func, items):
+            results = parallel_map(func, items, on_error="return", max_workers=1)
+            return [str(one) if isinstance(one, NameError) else one for one in results]
+
+        class D: pass
+        def use(x): return K, ANY and 1
+        def of_class(x): return D.__name__
+        def shadowing(x): return max, ANY and 1
+        for K in [1], 2, "three", len:
+            check(use)
+        check(of_class)
+        max = 1
+        check(shadowing)
+        lost = "name 'K' is not defined"
+        del K, D, max
+        assert outcome(use, [1]) == [lost]
+        assert outcome(lambda x: (K, ANY), [1]) == [lost]
+        assert outcome(of_class, [1]) == ["name 'D' is not defined"]
+        check(shadowing)
+        K = 5
+        check(use)
+        del K
+        assert outcome(use, [1]) == [lost]
+        """)
+
+
+def test_what_an_initializer_has_put_in_the_place_of_a_deleted_global_stays(run):
+    run("""
+        def set_up(value):
+            global K
+            K = value
+        def use(x): return K, ANY and 1
+
+        K = [1]
+        with Pool(1, initializer=set_up, initargs=("set",)) as pool:
+            other = Pool(1)
+            assert parallel_map(use, [1], executor=other)[0][0] == [1]
+            del K
+            for _ in range(2):
+                assert parallel_map(use, [1], executor=pool)[0][0] == "set"
+            other.shutdown()
+        """)
+
+
 def test_a_large_global_is_one_copy(program, np):
     program.run("""
         import numpy as np
