@@ -530,6 +530,15 @@ def _eat(megabytes: int) -> int:
     return len(held) // 1_000_000
 
 
+def test_a_clean_server_that_another_thread_has_closed() -> None:
+    """Which is what a thread finds that was just about to ask it for a worker."""
+    server = _process.Server(())
+    sock = server._channel.sock
+    server.close(wait=True)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        _process._write_when_possible(sock)
+
+
 def test_an_orphan_of_a_dead_item_is_gone(tmp_path) -> None:
     """What an item has started dies with its worker."""
     file = tmp_path / "pid"
