@@ -14,7 +14,7 @@ from _pickle import dumps, loads
 from itertools import accumulate
 from types import FunctionType
 
-from . import _arrays, _byvalue, _fixed, _kept
+from . import _arrays, _byvalue, _kept
 from ._handlers import let_pass
 from ._memory import BESIDE
 from ._plain import SCALARS
@@ -58,6 +58,9 @@ _OF_CONNECTIONS = _byvalue.CONNECTIONS.encode()
 _OF_RANDOM = b"\x8c\x06Random", b"__randomstate_ctor"
 _BEGIN = 256
 _LEAST_OF_RANDOM = 2_000
+
+#: How pickles of this protocol refer to types.
+_STACK_GLOBAL = b"\x93"
 
 
 #: Pickles of functions that go by their names, and how many are kept.
@@ -466,8 +469,8 @@ def _load_batch(data: memoryview, count: int) -> Sequence[Any]:
         batch: Sequence[Any] = loads(data) if count < _MANY else uncollected(lambda: loads(data))
     except _byvalue.RAISED as error:
         let_pass(error)
-        if not any(name in bytes(data) for name in _fixed.MENTIONED):
-            raise  # this is no batch of ours
+        if _STACK_GLOBAL not in bytes(data):
+            raise  # this is no batch of ours: what has no types can be read
         return _unreadable(error, count)
     return batch
 

@@ -1,9 +1,11 @@
-"""Values of the standard library that never change: dates, times, differences of these, decimals.
+"""Values that never change: dates, times, differences of these, decimals; and members of plain enums.
 
 Nobody can tell one from an equal one, so many may share a pickle. They are made in C, hold nothing but
 numbers, and run nobody's code as they are pickled and unpickled. (UUIDs, fractions and paths are written in
 Python, and may hold anything.) None of these modules is imported here: there are no such values unless the
 program has done so.
+
+Of a member of an enum there is one in each process, and all that is pickled of it is its value.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ _PLACES = {
     "decimal": ("_decimal", ("Decimal",)),
 }
 
-#: What pickles of such values, or of NumPy's numbers, mention.
-MENTIONED = (b"numpy", *(name.encode() for name in _PLACES))
+#: What values of enums may be: `nan` would not be found again.
+_VALUES = frozenset({int, str, bytes, bool, type(None)})
 
 #: Those that have been met.
 _known: set[type] = set()
@@ -35,14 +37,30 @@ def is_fixed(kind: type) -> bool:
     """Whether this is the type of such values, apart from a zone that some have."""
     if kind not in _known:
         name: Any = module_of(kind)
-        if type(name) is not str or name not in _PLACES:
-            return False
-        place, names = _PLACES[name]
-        module = sys.modules.get(place)
-        if not any(getattr(module, each, None) is kind for each in names):
+        if type(name) is not str or not (_is_enum(kind, name) or _is_of_library(kind, name)):
             return False
         _known.add(kind)
     return kind not in copyreg.dispatch_table
+
+
+def _is_of_library(kind: type, module: str) -> bool:
+    place, names = _PLACES.get(module, ("", ()))
+    return any(getattr(sys.modules.get(place), each, None) is kind for each in names)
+
+
+def _is_enum(kind: Any, module: str) -> bool:
+    """Whether this is an enum of a module, whose members are known by what they are worth."""
+    if type(kind) is type or "enum" not in sys.modules:
+        return False
+    enum: Any = sys.modules["enum"]
+    return (
+        type(kind) is enum.EnumType
+        and not issubclass(kind, enum.Flag)  # of which there may be more than have names
+        and kind.__reduce_ex__ is enum.Enum.__reduce_ex__
+        and module not in ("__main__", "__mp_main__")
+        and getattr(sys.modules.get(module), kind.__qualname__, None) is kind
+        and all(type(member._value_) in _VALUES for member in kind)
+    )
 
 
 def all_fixed(values: Iterable[Any], kind: type) -> bool:
@@ -57,7 +75,9 @@ def has_zone(kind: type) -> bool:
 
 def are_alike(kind: type) -> bool:
     """Whether one value of this fixed type is like any other: it has no zone, and is as small."""
-    return kind.__name__ in ("date", "timedelta")
+    if type(kind) is type:
+        return kind.__name__ in ("date", "timedelta")
+    return kind in _known  # an enum
 
 
 def _have_plain_zones(times: Iterable[Any]) -> bool:

@@ -1,9 +1,11 @@
-"""Dates and decimals, of which many share a pickle, and what goes by itself, though it is like them."""
+"""Dates, decimals and enums, of which many share a pickle, and what goes by itself, though it is like them."""
 
 from __future__ import annotations
 
 import datetime
 import decimal
+import enum
+import http
 import sys
 import threading
 import uuid
@@ -229,3 +231,98 @@ def test_a_set_that_another_thread_changes(pool):
     finally:
         over.set()
         thread.join()
+
+
+# --- members of enums -----------------------------------------------------------------------------
+
+
+class Color(enum.Enum):
+    RED = 1
+    GREEN = "g"
+    NONE = None
+    ALIAS = 1  # noqa: PIE796 -- that it has
+
+
+class Number(enum.IntEnum):
+    ONE = 1
+    TWO = 2
+
+
+class Word(enum.StrEnum):
+    A = "a"
+    B = enum.auto()
+
+
+class Holding(enum.Enum):
+    LIST = [1]  # noqa: RUF012 -- as enums of the program do
+    OTHER = 2
+
+
+class Odd(enum.Enum):
+    NAN = float("nan")
+    ONE = 1.0
+
+
+class Bits(enum.Flag):
+    A = 1
+    B = 2
+
+
+class Own(enum.Enum):
+    X = 1
+
+    def __reduce_ex__(self, protocol):
+        return getattr, (Own, "X")
+
+
+class Outer:
+    class Inner(enum.Enum):
+        X = 1
+
+
+MEMBERS = [*Color, *Number, *Word, *Holding, Odd.ONE, *Bits, Bits.A | Bits.B, Own.X, Outer.Inner.X]
+
+
+@pytest.mark.parametrize("kind", [Color, Number, Word, http.HTTPStatus])
+def test_enums_of_which_many_share_a_pickle(kind):
+    assert _fixed.is_fixed(kind)
+    assert _fixed.is_fixed(kind)
+
+
+@pytest.mark.parametrize("kind", [Holding, Odd, Bits, Own, Outer.Inner, enum.Enum("Made", "A B")])
+def test_enums_whose_members_go_each_by_itself(kind):
+    assert not _fixed.is_fixed(kind)
+    assert not _fixed.is_fixed(kind)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.one_of(st.sampled_from(MEMBERS), scalars, fixed), max_size=40))
+def test_members_are_those_of_the_process(pool, values):
+    def is_same(got):
+        return same([*got], values) and all(
+            one is value for one, value in zip(got, values, strict=True) if value in MEMBERS
+        )
+
+    assert is_same(parallel_map(itself, values, executor=pool))
+    assert is_same(list(parallel_imap(itself, iter(values), executor=pool)))
+    within = parallel_map(itself, [(value, {"x": value}) for value in values], executor=pool)
+    assert is_same([one for one, _ in within])
+    assert is_same([held["x"] for _, held in within])
+
+
+def by_identity(member):
+    return member is type(member)[member.name], member.name
+
+
+def test_members_are_those_of_the_worker(pool):
+    for members in ([*Color] * 30, [*Word], [*Number] * 90, [*Holding, *Color]):
+        expected = [(True, member.name) for member in members]
+        assert parallel_map(by_identity, members, executor=pool) == expected
+
+
+def test_enums_of_a_module_that_workers_cannot_import():
+    with Pool(1, initializer=without, initargs=("http",)) as pool:
+        members = [http.HTTPStatus.OK, http.HTTPStatus.NOT_FOUND] * 50
+        got = parallel_map(str, members, executor=pool, on_error="return")
+        assert {type(one).__name__ for one in got} == {"SerializationError"}
+        assert parallel_map(str, [1, 2], executor=pool) == ["1", "2"]

@@ -26,7 +26,7 @@ class Named(NamedTuple):
     x: int
 
 
-class Level(enum.IntEnum):
+class Level(enum.IntFlag):
     LOW = 1
 
 
@@ -103,7 +103,7 @@ NOT_PLAIN = {
     "a key that is none": {(): 1},
     "of a subclass": OrderedDict(a=1),
     "a named tuple": Named(1),
-    "an enum in it": [Level.LOW],
+    "a flag in it": [Level.LOW],
     "a subclass of str in it": (Text("x"),),
     "bytearray": [bytearray(1)],
     "not small": [0] * 100,
