@@ -53,13 +53,14 @@ def _is_enum(kind: Any, module: str) -> bool:
     if type(kind) is type or "enum" not in sys.modules:
         return False
     enum: Any = sys.modules["enum"]
+    space: dict[str, Any] = getattr(sys.modules.get(module), "__dict__", {})
     return (
         type(kind) is enum.EnumType
         and not issubclass(kind, enum.Flag)  # of which there may be more than have names
         and kind.__reduce_ex__ is enum.Enum.__reduce_ex__
         and module not in ("__main__", "__mp_main__")
-        and getattr(sys.modules.get(module), kind.__qualname__, None) is kind
-        and all(type(member._value_) in _VALUES for member in kind)
+        and space.get(kind.__qualname__) is kind
+        and all(type(member._value_) in _VALUES for member in kind.__members__.values())
     )
 
 
