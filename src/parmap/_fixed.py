@@ -50,12 +50,13 @@ def _is_of_library(kind: type, module: str) -> bool:
 
 def _is_enum(kind: Any, module: str) -> bool:
     """Whether this is an enum of a module, whose members are known by what they are worth."""
-    if type(kind) is type or "enum" not in sys.modules:
+    metaclass: Any = type(kind)
+    if metaclass is type or "enum" not in sys.modules:
         return False
     enum: Any = sys.modules["enum"]
     space: dict[str, Any] = getattr(sys.modules.get(module), "__dict__", {})
     return (
-        type(kind) is enum.EnumType
+        metaclass is enum.EnumType
         and not issubclass(kind, enum.Flag)  # of which there may be more than have names
         and kind.__reduce_ex__ is enum.Enum.__reduce_ex__
         and module not in ("__main__", "__mp_main__")
