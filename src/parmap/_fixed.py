@@ -60,8 +60,8 @@ def _is_enum(kind: Any, module: str) -> bool:
         and not issubclass(kind, enum.Flag)  # of which there may be more than have names
         and kind.__reduce_ex__ is enum.Enum.__reduce_ex__
         and module not in ("__main__", "__mp_main__")
-        and space.get(kind.__qualname__) is kind
         and all(type(member._value_) in _VALUES for member in kind.__members__.values())
+        and space.get(kind.__qualname__) is kind
     )
 
 

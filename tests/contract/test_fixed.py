@@ -300,7 +300,9 @@ def test_enums_whose_members_go_each_by_itself(kind):
 def test_members_are_those_of_the_process(pool, values):
     def is_same(got):
         return same([*got], values) and all(
-            one is value for one, value in zip(got, values, strict=True) if value in MEMBERS
+            one is value
+            for one, value in zip(got, values, strict=True)
+            if isinstance(value, enum.Enum)
         )
 
     assert is_same(parallel_map(itself, values, executor=pool))
