@@ -251,7 +251,7 @@ def reduce_function(func: FunctionType, names: set[str], known: _globals.Globals
     )
     if is_main:
         gone = dict.fromkeys(_globals.gone(names, func.__globals__), _globals.GONE)
-        found = known.to_send(found) | gone
+        found = known.to_send(found, func.__globals__) | gone
     state = (
         found,
         [content(cell) for cell in func.__closure__ or ()],

@@ -10,7 +10,8 @@ from __future__ import annotations
 import gc
 import struct
 import sys
-from _pickle import dumps, loads
+from _pickle import Unpickler, dumps, loads
+from io import BytesIO
 from itertools import accumulate
 from types import FunctionType
 
@@ -471,8 +472,50 @@ def _load_batch(data: memoryview, count: int) -> Sequence[Any]:
         let_pass(error)
         if _STACK_GLOBAL not in bytes(data):
             raise  # this is no batch of ours: what has no types can be read
-        return _unreadable(error, count)
+        return _load_singly(data, error, count)
     return batch
+
+
+class _Lacking:
+    """Stands for a member that an enum here does not have."""
+
+
+class _Careful(Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        found: Any = super().find_class(module, name)
+        if type(found) is not getattr(sys.modules.get("enum"), "EnumType", None):
+            return found
+
+        def member(value: Any) -> Any:
+            try:
+                return found(value)
+            except _byvalue.RAISED as error:
+                let_pass(error)
+                return _Lacking()
+
+        return member
+
+
+def _load_singly(data: memoryview, error: BaseException, count: int) -> Sequence[Any]:
+    """Those of a batch that can be had, if all that the others lack is members of enums."""
+    try:
+        values: list[Any] = _Careful(BytesIO(data)).load()
+    except _byvalue.RAISED as again:
+        let_pass(again)
+        return _unreadable(error, count)
+    lacks = [*map(_lacks, values)]
+    if not any(lacks):
+        return _unreadable(error, count)
+    (failed,) = _unreadable(error, 1)
+    return [failed if lacking else _by_itself(value) for lacking, value in zip(lacks, values)]  # noqa: B905
+
+
+def _lacks(value: Any) -> bool:
+    if type(value) is dict:
+        return any(map(_lacks, [*value, *value.values()]))
+    if type(value) in (tuple, list, set, frozenset):
+        return any(type(one) is _Lacking for one in value)
+    return type(value) is _Lacking
 
 
 class _Unreadable:

@@ -40,7 +40,9 @@ def is_fixed(kind: type) -> bool:
         if type(name) is not str or not (_is_enum(kind, name) or _is_of_library(kind, name)):
             return False
         _known.add(kind)
-    return kind not in copyreg.dispatch_table
+    if kind in copyreg.dispatch_table:
+        return False
+    return type(kind) is type or _is_found(kind)  # its module may have been loaded anew since
 
 
 def _is_of_library(kind: type, module: str) -> bool:
@@ -54,15 +56,21 @@ def _is_enum(kind: Any, module: str) -> bool:
     if metaclass is type or "enum" not in sys.modules:
         return False
     enum: Any = sys.modules["enum"]
-    space: dict[str, Any] = getattr(sys.modules.get(module), "__dict__", {})
     return (
         metaclass is enum.EnumType
         and not issubclass(kind, enum.Flag)  # of which there may be more than have names
         and kind.__reduce_ex__ is enum.Enum.__reduce_ex__
         and module not in ("__main__", "__mp_main__")
+        and type(kind.__sizeof__) is type(object.__sizeof__)  # which runs nobody's code
         and all(type(member._value_) in _VALUES for member in kind.__members__.values())
-        and space.get(kind.__qualname__) is kind
+        and _is_found(kind)
     )
+
+
+def _is_found(kind: Any) -> bool:
+    """Whether an enum is where its module keeps it."""
+    space: dict[str, Any] = getattr(sys.modules.get(kind.__module__), "__dict__", {})
+    return space.get(kind.__qualname__) is kind
 
 
 def all_fixed(values: Iterable[Any], kind: type) -> bool:
@@ -72,7 +80,7 @@ def all_fixed(values: Iterable[Any], kind: type) -> bool:
 
 def has_zone(kind: type) -> bool:
     """Whether values of this fixed type may have a zone, which may be an object of any kind."""
-    return hasattr(kind, "tzinfo")
+    return type(kind) is type and hasattr(kind, "tzinfo")  # enums may have what they like
 
 
 def are_alike(kind: type) -> bool:

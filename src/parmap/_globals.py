@@ -64,9 +64,10 @@ class Globals:
         # What else something may refer to: how it is held, by what key, what tells it from others, value.
         self.others: list[tuple[Callable[..., Any], Any, bytes, Any]] = []
 
-    def to_send(self, found: dict[str, Any]) -> dict[str, Any]:
+    def to_send(self, found: dict[str, Any], space: dict[str, Any]) -> dict[str, Any]:
         """What a function of the program's has to bring along of the globals that it uses."""
-        _sent.update(found)
+        if space is of_main():
+            _sent.update(found)
         for name, value in found.items():
             if type(value) in (str, bytes):
                 self.texts.add(id(value))
@@ -90,8 +91,12 @@ GONE = _Gone()
 
 
 def gone(names: Iterable[str], space: dict[str, Any]) -> list[str]:
-    """Those of a function's names that were globals once."""
-    return [name for name in names if name in _sent and name not in space]
+    """Those of a function's names that were globals of the program once.
+
+    Of `__main__` itself: code that somebody runs in another namespace may call that so, too.
+    """
+    found = [name for name in names if name in _sent and name not in space]
+    return found if found and space is of_main() else []
 
 
 def names_program(data: bytes) -> bool:

@@ -30,7 +30,7 @@ from ._output import show, show_all
 from ._plan._crew import INFINITY
 from ._plan._vocabulary import GaveBack, Recall, Stop, WorkerGone, WorkerReady
 from ._serialization import SerializationError
-from ._stock import LONG, NoWorker
+from ._stock import NoWorker
 from ._wire import WireError
 
 TYPE_CHECKING = False
@@ -47,6 +47,9 @@ MERCY = 0.05
 
 #: Seconds that one `poll` may wait: what it takes is an `int` of milliseconds.
 _LONGEST_WAIT = 86_400.0
+
+#: Seconds after which a call that waits for a worker looks for itself whether there is a place.
+_PLACE_LOOK = 0.05
 
 #: Seconds between two looks at the memory of busy workers, where there is a limit.
 _MEMORY_LOOK = 0.1
@@ -137,7 +140,7 @@ class ProcessDrive(Drive):
             return
         if link is None:
             self._wanted.append(worker)
-            self._look_for_place = min(self._look_for_place, time.monotonic() + LONG)
+            self._look_for_place = min(self._look_for_place, time.monotonic() + _PLACE_LOOK)
         else:
             self._adopt(worker, link)
 
@@ -274,7 +277,8 @@ class ProcessDrive(Drive):
                 self._hear(worker)
             else:
                 self._sent(self._links[worker])
-        if self._stock.wanted and (self.plan.crew.idle or not self._wanted):
+        short = self._stock.wanted and (self.plan.crew.idle or not self._wanted)
+        if short or self._stock.is_crowded(self):
             self.feed(Recall(time.monotonic()))
         now = time.monotonic()
         if now >= self._look_at_memory:
@@ -282,7 +286,7 @@ class ProcessDrive(Drive):
         if now >= self._watch_at:
             self._urge()
         if now >= self._look_for_place:
-            self._look_for_place = now + LONG if self._wanted else INFINITY
+            self._look_for_place = now + _PLACE_LOOK if self._wanted else INFINITY
             if self._wanted and self._stock.is_place(self):
                 self.start_worker(self._wanted.pop(0))
 

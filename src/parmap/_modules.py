@@ -96,6 +96,8 @@ def _look_at_files() -> None:
     before = dict(_files)
     for name, _, spec in _own:
         _files[name] = _state_of(spec)
+    # One that is not there is just being written, perhaps.
+    _files.update((name, state) for name, state in before.items() if _files[name] is None)
     _generation += any(_files[name] != state for name, state in before.items())
 
 
@@ -103,7 +105,7 @@ def _state_of(spec: Any) -> tuple[int, int] | None:
     """What tells whether a module's file has been edited; None: it is not there."""
     try:
         found = os.stat(spec.origin)
-    except OSError as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:  # or it never had one
         let_pass(error)
         return None
     return found.st_mtime_ns, found.st_size

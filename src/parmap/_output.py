@@ -39,6 +39,8 @@ def _voice(stream: Any) -> Voice:
     kind: Any = type(stream)
     if not isinstance(stream, io.TextIOWrapper) or kind.write is not _text.write:
         return PLAIN
+    if "write" in vars(stream):  # somebody has put his own in its place
+        return PLAIN
     try:
         encoding, errors = stream.encoding, stream.errors
         return PLAIN if not errors or "".encode(encoding) else (encoding, errors)
@@ -52,12 +54,22 @@ def show(number: int, encoding: str, data: bytes) -> None:
     if stream is None:
         return
     voice = _voice(stream)
-    if voice is not PLAIN and voice[0] == encoding:
+    text = _as_text(data, encoding)
+    if text is None and voice is not PLAIN and voice[0] == encoding:
         stream.flush()
         stream.buffer.write(data)
-    else:
-        stream.write(data.decode(encoding, "replace"))
+    else:  # which writes lines' ends as the stream does
+        stream.write(data.decode(encoding, "replace") if text is None else text)
     stream.flush()
+
+
+def _as_text(data: bytes, encoding: str) -> str | None:
+    """What a stream of this encoding writes as these bytes, if there is such a thing."""
+    try:
+        text = data.decode(encoding)
+        return text if text.encode(encoding) == data else None
+    except ValueError:
+        return None
 
 
 def show_all(news: Sequence[News]) -> None:

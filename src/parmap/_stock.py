@@ -63,8 +63,8 @@ GRACE = 5.0
 GRACE_AFTER_TERM = 1.0
 
 #: Seconds after which a call that is in its input or its callback may be waiting, in whatever thread, for the
-#: very workers that it holds; and after which those who wait for a place look again for themselves.
-LONG = 0.05
+#: very workers that it holds.
+_LONG = 0.1
 
 #: Seconds after which a warm worker that nobody uses ends.
 IDLE = 60.0
@@ -259,19 +259,29 @@ class Stock:
         links = *self._idle, *self._leased, *self._ending, *self._parting
         return {*self._starting, *(link.number for link in links)}
 
-    def _is_full(self, tenant: Tenant) -> bool:
+    def is_crowded(self, tenant: Tenant) -> bool:
+        """Whether more workers are in use than there should be, since their holders have come back."""
+        if self.limit is None or len(self._leased) <= self.limit:
+            return False
+        with self._lock:
+            holders = [*self._leased.values()]
+        count = sum(not (holder.outside or _is_stuck(holder, tenant)) for holder in holders)
+        return count > self.limit
+
+    def _is_full(self, tenant: Tenant, but: Link | None = None) -> bool:
         # What suspended calls hold does not count: they can give nothing back, and whoever waits for it
         # may be the one who would have to take them up again. Nor does what a call holds whose input,
         # pickling or callback makes this one; or waits for it, perhaps, if that takes long and the worker
         # has nothing to do.
         if self.limit is None:
             return False
-        size = len(self._numbers())
+        size = len(self._numbers()) - (but is not None)  # which is about to be nobody's
         if size < self.limit:
             return False
         stuck = sum(
             _is_stuck(holder, tenant) or (_is_away(holder) and link.rests)
             for link, holder in self._leased.items()
+            if link is not but
         )
         return size - stuck >= self.limit
 
@@ -286,11 +296,10 @@ class Stock:
             link.channel.lender.rest()
             if link.tasks_left == 0 or link.generation != self.generation:
                 self._ending[link] = None
-            elif self._waiting:
-                first = _first_to_run(self._waiting)
-                self._leased[link] = tenant = self._waiting[first]
+            elif self._waiting and not self._is_full(tenant := _first(self._waiting), but=link):
+                self._leased[link] = tenant
                 tenant.offer(link)  # under the lock: it cannot leave meanwhile
-                del self._waiting[first]  # last: twice does no harm
+                self._waiting.remove(tenant)  # last: twice does no harm
                 return
             elif self.closed or self._is_over_full():
                 self._ending[link] = None
@@ -333,9 +342,9 @@ class Stock:
         """Tell whoever waits longest that there is a place: it may start a worker."""
         with self._lock:
             if self._waiting:
-                first = _first_to_run(self._waiting)
-                self._waiting[first].find_place()  # under the lock, as above
-                del self._waiting[first]
+                tenant = _first(self._waiting)
+                tenant.find_place()  # under the lock, as above
+                self._waiting.remove(tenant)
 
     def is_place(self, tenant: Tenant) -> bool:
         """Whether one who waits has a place though nobody has said so; he then waits no more.
@@ -533,7 +542,7 @@ class Stock:
 
 def _is_away(holder: Tenant) -> bool:
     """Whether it has been in its input or its callback for long."""
-    return holder.outside > 0 and time.monotonic() - holder.outside > LONG
+    return holder.outside > 0 and time.monotonic() - holder.outside > _LONG
 
 
 def _refuse() -> NoReturn:
@@ -565,9 +574,9 @@ def _all_but(tenant: Tenant, tenants: Iterable[Tenant]) -> list[Tenant]:
     return [other for other in tenants if other is not tenant]
 
 
-def _first_to_run(tenants: Sequence[Tenant]) -> int:
-    """The place of the first that somebody runs, if there is one: the others may never be taken up."""
-    return next((at for at, tenant in enumerate(tenants) if not tenant.suspended), 0)
+def _first(tenants: Sequence[Tenant]) -> Tenant:
+    """The first that somebody runs, if there is one: the others may never be taken up."""
+    return next((tenant for tenant in tenants if not tenant.suspended), tenants[0])
 
 
 def _owned_by(tenant: Tenant, owners: Mapping[T, Tenant]) -> list[T]:

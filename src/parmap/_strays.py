@@ -55,6 +55,8 @@ def _specs() -> dict[str, Any]:
     """Of the program's own modules, and of the packages that they are in."""
     found: dict[str, Any] = {}
     for name, _, spec in _modules.own():
+        if spec is None:
+            continue  # a test has put something else in its place
         found[name] = spec
         package = name.rpartition(".")[0]
         while package and package not in found:

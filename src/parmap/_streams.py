@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 
 from . import _handlers
 from ._channel import Closed
+from ._output import PLAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +16,17 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._output import Voice
+
+
+def known(voice: Voice) -> Voice:
+    """The same, if there is such a thing here: the program may have registered it by itself."""
+    try:
+        codecs.lookup(voice[0])
+        codecs.lookup_error(voice[1])
+    except LookupError as error:
+        _handlers.let_pass(error)
+        return PLAIN
+    return voice
 
 
 def open_stream(

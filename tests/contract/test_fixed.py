@@ -280,16 +280,34 @@ class Outer:
         X = 1
 
 
+class Place(enum.Enum):
+    UTC = "utc"
+
+    @property
+    def tzinfo(self):
+        raise ZeroDivisionError
+
+
+class Sized(enum.Enum):
+    X = 1
+
+    def __sizeof__(self):
+        raise ZeroDivisionError
+
+
 MEMBERS = [*Color, *Number, *Word, *Holding, Odd.ONE, *Bits, Bits.A | Bits.B, Own.X, Outer.Inner.X]
+MEMBERS += [Place.UTC, Sized.X]
 
 
-@pytest.mark.parametrize("kind", [Color, Number, Word, http.HTTPStatus])
+@pytest.mark.parametrize("kind", [Color, Number, Word, Place, http.HTTPStatus])
 def test_enums_of_which_many_share_a_pickle(kind):
     assert _fixed.is_fixed(kind)
     assert _fixed.is_fixed(kind)
 
 
-@pytest.mark.parametrize("kind", [Holding, Odd, Bits, Own, Outer.Inner, enum.Enum("Made", "A B")])
+@pytest.mark.parametrize(
+    "kind", [Holding, Odd, Bits, Own, Outer.Inner, Sized, enum.Enum("Made", "A B")]
+)
 def test_enums_whose_members_go_each_by_itself(kind):
     assert not _fixed.is_fixed(kind)
     assert not _fixed.is_fixed(kind)
@@ -328,3 +346,37 @@ def test_enums_of_a_module_that_workers_cannot_import():
         got = parallel_map(str, members, executor=pool, on_error="return")
         assert {type(one).__name__ for one in got} == {"SerializationError"}
         assert parallel_map(str, [1, 2], executor=pool) == ["1", "2"]
+
+
+def test_members_of_an_enum_that_its_module_keeps_no_more(pool, monkeypatch):
+    """They go by value, each by itself, as anything does of a module that was loaded anew."""
+    assert parallel_map(by_identity, [*Word], executor=pool) == [(True, "A"), (True, "B")]
+    old = Word.A
+    monkeypatch.setattr(sys.modules[__name__], "Word", enum.StrEnum("Word", "A"))
+    assert parallel_map(itself, [old] * 20, executor=pool) == [old] * 20
+
+
+def extend(name, value):
+    member = object.__new__(Color)
+    member._name_, member._value_ = name, value
+    Color._value2member_map_[value] = member
+    return member
+
+
+def extend_and_return(number):
+    return extend("LATE", 99) if number == 50 else (number, Color.RED)
+
+
+def test_only_the_member_that_the_other_side_lacks_fails():
+    with Pool(1) as pool:
+        got = parallel_map(extend_and_return, range(100), executor=pool, on_error="return")
+        assert "99 is not a valid Color" in str(got.pop(50))
+        assert got == [(number, Color.RED) for number in range(100) if number != 50]
+    items = [Color.RED] * 50 + [extend("NEW", 98)] + [[Color.GREEN]] * 49
+    try:
+        with Pool(1) as pool:
+            got = parallel_map(itself, items, executor=pool, on_error="return")
+    finally:
+        del Color._value2member_map_[98]
+    assert "98 is not a valid Color" in str(got.pop(50))
+    assert got == [Color.RED] * 50 + [[Color.GREEN]] * 49

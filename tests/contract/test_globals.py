@@ -259,6 +259,18 @@ def test_a_deleted_global_is_gone(run):
         """)
 
 
+def test_a_namespace_that_is_called_main_too_deletes_nothing(run):
+    run("""
+        data, scale = [1, 2, 3], 3
+        space = {"__name__": "__main__"}
+        exec("def other(x): return x.real, getattr(x, 'data', 0) or hasattr(x, 'scale') and x.data", space)
+        other = space["other"]
+        def func(x): return sum(data) * scale, other(x), ANY and 1
+        for one in func, other, lambda x: (other(x), sum(data), ANY), func:
+            check(one)
+        """)
+
+
 def test_what_an_initializer_has_put_in_the_place_of_a_deleted_global_stays(run):
     run("""
         def set_up(value):

@@ -152,6 +152,31 @@ def test_a_call_that_waits_for_tasks_of_its_own_pool(size, kind, elsewhere):
         assert until(lambda: len(stock._idle) + len(stock._leased) <= size)
 
 
+def test_a_pool_that_was_larger_for_a_while_is_not_for_long():
+    """What was lent while an input paused is taken back, though others always wait."""
+    with Pool(2) as pool, ThreadPoolExecutor(4) as threads:
+        go = threading.Event()
+
+        def pausing():
+            yield from range(3)
+            go.wait(30)
+            yield from range(100)
+
+        def call(items):
+            return threads.submit(parallel_map, nap, items, executor=pool, chunksize=1)
+
+        leased = pool._parmap_stock._leased
+        calls = [call(pausing()), call(pausing())]
+        assert until(lambda: len(leased) == 2)
+        calls += [call(range(100)), call(range(100))]
+        assert until(lambda: len(leased) > 2)
+        go.set()
+        assert until(lambda: len(leased) <= 2)
+        assert not any(call.done() for call in calls)
+        for one in calls:
+            one.result(60)
+
+
 class Interrupted(BaseException):
     pass
 

@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 import types
+import unittest.mock
 
 import pytest
 
@@ -100,6 +101,27 @@ def test_a_module_that_a_notebook_patches(module, call, monkeypatch):
         helper.edit("def func(x): return inner(x)\ndef inner(x): return 'new', x")
         func.__globals__["inner"].__code__ = (lambda x: ("new", x)).__code__
         assert run(func) == ("new", 1)
+
+
+def test_where_a_notebook_patches_modules_some_are_none(module, monkeypatch, tmp_path):
+    for name in ("IPython", "IPython.extensions.autoreload"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    helper = module("def func(x): return x")
+    func = helper.load().func
+    with Pool(1) as pool:
+        pids = parallel_map(pid, [0], executor=pool)
+        assert parallel_map(func, [1], executor=pool) == [1]
+        path = tmp_path / f"{helper.name}.py"
+        path.rename(tmp_path / "away")  # as some editors do it for a moment
+        assert parallel_map(pid, [0], executor=pool) == pids
+        (tmp_path / "away").rename(path)
+        assert parallel_map(pid, [0], executor=pool) == pids
+    for stand_in in (types.SimpleNamespace(), unittest.mock.MagicMock()):
+        monkeypatch.setitem(sys.modules, helper.name, stand_in)
+        assert parallel_map(abs, [-1]) == [1]
+        monkeypatch.setitem(sys.modules, "another", types.ModuleType("another"))
+        assert parallel_map(abs, [-1]) == [1]
+        monkeypatch.delitem(sys.modules, "another")
 
 
 def pid(_):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -114,6 +115,43 @@ def test_streams_that_write_in_a_way_of_their_own():
     assert log.getvalue() == "größe 1\ngröße 2\n"
     assert written(one) == b"gr??e 1\ngr??e 2\n"
     assert written(shouting) == b"NO 1\n"
+
+
+def test_a_stream_whose_write_somebody_has_replaced():
+    log = []
+    with redirect_stdout(stream()) as out:
+        out.write = log.append
+        parallel_map(speak, [1])
+    assert "".join(log) == "größe 1\n"
+
+
+def test_lines_end_as_in_the_stream():
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="\r\n")
+    with redirect_stdout(out):
+        print("before")
+        parallel_map(speak, [1])
+    assert written(out) == "before\r\ngröße 1\r\n".encode()
+
+
+def test_an_encoding_that_only_the_program_knows():
+    codecs.register_error("parmap_tests", codecs.xmlcharrefreplace_errors)
+    search = {"parmap_tests": codecs.lookup("latin-1")}.get
+    codecs.register(search)
+    try:
+        for encoding, errors, line in (
+            ("ascii", "parmap_tests", b"gr&#246;&#223;e 1\n"),
+            ("parmap_tests", "strict", "größe 1\n".encode("latin-1")),
+        ):
+            with redirect_stdout(stream(encoding, errors)) as out:
+                parallel_map(print_size, [1])
+                run_in_process(print_size, 1)
+            assert written(out) == line * 2
+    finally:
+        codecs.unregister(search)
+
+
+def print_size(x):
+    print("größe", x)
 
 
 def complain(x):
