@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -45,9 +46,13 @@ class Killer:
                 continue
             name = self._random.choice(names)
             os.unlink(f"{self.directory}/{name}")
-            if _is_worker(int(name)):
+            if not _is_worker(int(name)):
+                continue
+            try:
                 os.kill(int(name), self._random.choice([signal.SIGKILL, signal.SIGSEGV]))
-                self.killed += 1
+            except ProcessLookupError:
+                continue  # it has just ended
+            self.killed += 1
 
 
 def _is_worker(pid: int) -> bool:
@@ -126,3 +131,66 @@ def test_submit(tmp_path) -> None:
             assert error is None or isinstance(error, WorkerDied)
             assert error is not None or future.result() == work(x)
     assert died <= killer.killed
+
+
+# --- one pool, several threads ------------------------------------------------------------------------
+
+
+def whole(pool: Pool, chance: random.Random) -> None:
+    count = chance.randrange(1, 200)
+    chunksize = chance.choice([None, 1, 50])
+    found = parallel_map(work, range(count), executor=pool, retries=1_000, chunksize=chunksize)
+    assert found == list(map(work, range(count)))
+
+
+def tasks(pool: Pool, chance: random.Random) -> None:
+    futures = [pool.submit(work, x) for x in range(chance.randrange(1, 30))]
+    for x, future in enumerate(futures):
+        if chance.random() < 0.1 and future.cancel():
+            continue
+        error = future.exception(30)
+        assert isinstance(error, WorkerDied) or (error is None and future.result() == work(x))
+
+
+def lazy(pool: Pool, chance: random.Random) -> None:
+    """Which is suspended while others wait, and left in one way or another."""
+    results = parallel_imap(work, range(500), executor=pool, retries=1_000)
+    for x in range(chance.randrange(30)):
+        assert next(results) == work(x)
+    threading.Event().wait(chance.uniform(0, 0.05))
+    if chance.random() < 0.5:
+        results.close()
+
+
+def from_tasks(pool: Pool, chance: random.Random) -> None:
+    """An input that waits for tasks of the same pool."""
+    items = map(pool.submit, [abs] * 20, range(20))
+    read = (future.result(30) for future in items if future.exception(30) is None)
+    found = parallel_map(work, read, executor=pool, retries=1_000)
+    assert set(found) <= {work(x) for x in range(20)}
+
+
+KINDS = (whole, tasks, lazy, from_tasks)
+
+
+def use(pool: Pool, seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(8):
+        chance.choice(KINDS)(pool, chance)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("seed", range(60 if FULL else 3))
+def test_many_threads_use_one_pool(seed: int, tmp_path) -> None:
+    """Nobody waits for ever, and nothing is wrong."""
+    chance = random.Random(seed)
+    pool = Pool(
+        chance.randrange(1, 4),
+        initializer=enlist,
+        initargs=(str(tmp_path),),
+        max_tasks_per_child=chance.choice([None, 20]),
+    )
+    with pool, Killer(seed, str(tmp_path), 0.05), ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(use, pool, 10 * seed + at) for at in range(4)]:
+            done.result(60)
+    assert not pool._parmap_stock._leased
