@@ -300,8 +300,18 @@ class Link:
 
     @property
     def rests(self) -> bool:
-        """Whether it has told of all that it has run, though nobody may have heard it yet."""
-        return self._cell.words[AT] < 0
+        """Whether it runs nothing: it has told of all, or is dead, though nobody may have heard it yet.
+
+        Any thread may ask, while another one has the worker.
+        """
+        if self._cell.words[AT] < 0:
+            return True
+        poller = select.poll()
+        try:
+            poller.register(self.channel.fileno(), 0)  # for its end only
+        except ValueError:
+            return True  # it is closed
+        return bool(poller.poll(0))
 
     @property
     def owes_several(self) -> bool:
