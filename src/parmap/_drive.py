@@ -43,12 +43,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _weakref import ref
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Any
+    from typing import Any, TypeVar
 
     from ._intake import Intake
     from ._plan._call import Rules
     from ._plan._vocabulary import Command, Event, Turn
     from ._progress import Progress
+
+    T = TypeVar("T")
 
 #: Places of delivered results that are let go of together.
 _KEPT = 4096
@@ -201,11 +203,16 @@ class Drive:
         if plan.rules.delivery != "whole":  # now that all that is settled has been delivered
             self._forget_delivered()
         if self._progress is not None:
-            self.outside = time.monotonic()
-            try:
-                self._progress.update(self.plan.done)
-            finally:
-                self.outside = 0.0
+            progress = self._progress
+            self._go_outside(lambda: progress.update(self.plan.done))
+
+    def _go_outside(self, act: Callable[[], T]) -> T:
+        """Call what runs code of the program's, so that others can see it if that takes long."""
+        self.outside = time.monotonic()
+        try:
+            return act()
+        finally:
+            self.outside = 0.0
 
     def _perform(self, commands: Sequence[Command]) -> None:
         for command in commands:
@@ -389,11 +396,7 @@ class Drive:
     def read_untold(self, most: int) -> tuple[int, bool]:
         """Read up to `most` items: how many there were, and whether that is all of a sound input."""
         began = time.perf_counter()
-        self.outside = time.monotonic()
-        try:
-            count, ended = self.intake.read(most)
-        finally:
-            self.outside = 0.0
+        count, ended = self._go_outside(lambda: self.intake.read(most))
         self.spent.pickling += time.perf_counter() - began
         return count, ended and self.intake.error is None
 

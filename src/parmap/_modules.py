@@ -93,12 +93,12 @@ def _look_again() -> None:
 
 def _look_at_files() -> None:
     global _generation  # noqa: PLW0603
-    before = dict(_files)
     for name, _, spec in _own:
-        _files[name] = _state_of(spec)
-    # One that is not there is just being written, perhaps.
-    _files.update((name, state) for name, state in before.items() if _files[name] is None)
-    _generation += any(_files[name] != state for name, state in before.items())
+        state = _state_of(spec)
+        before = _files.setdefault(name, state)
+        if state is not None:  # else it is just being written, perhaps
+            _generation += before != state  # first: Ctrl-C may come before the other
+            _files[name] = state
 
 
 def _state_of(spec: Any) -> tuple[int, int] | None:

@@ -1,7 +1,7 @@
 """What workers print, written to the caller's streams as if it had been printed here.
 
 So a worker encodes text as the caller's stream would: what cannot be encoded fails where it is printed, as
-it does in serial code. And the bytes go past the stream's own encoding, since some may be no text.
+it does in serial code. Bytes that are no text go past the stream's own encoding.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 #: The encoding, and what to do about errors, of what goes to a stream that only takes text.
 PLAIN: Voice = ("utf-8", "backslashreplace")
 
-
-_text: Any = io.TextIOWrapper
+_write: Any = getattr(io.TextIOWrapper, "write")  # noqa: B009 -- for type checkers
 
 
 def voices() -> tuple[Voice, Voice]:
@@ -37,7 +36,7 @@ def _voice(stream: Any) -> Voice:
     # One that writes in a way of its own, to two files, say, is to be given text; and so is one whose
     # encoding begins with a mark, of which there must not be another.
     kind: Any = type(stream)
-    if not isinstance(stream, io.TextIOWrapper) or kind.write is not _text.write:
+    if not isinstance(stream, io.TextIOWrapper) or kind.write is not _write:
         return PLAIN
     if "write" in vars(stream):  # somebody has put his own in its place
         return PLAIN

@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     from ._output import Voice
 
 
-def known(voice: Voice) -> Voice:
-    """The same, if there is such a thing here: the program may have registered it by itself."""
+def known(voices: tuple[Voice, Voice]) -> tuple[Voice, Voice]:
+    """The same, plain where there is no such thing here: the program may have registered it by itself."""
+    out, err = voices
+    return _known(out), _known(err)
+
+
+def _known(voice: Voice) -> Voice:
     try:
         codecs.lookup(voice[0])
         codecs.lookup_error(voice[1])

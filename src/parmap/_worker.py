@@ -243,7 +243,7 @@ class Worker:
         _ambience.nested = hello["nested"]
         _ambience.adopt(ambience, self._own)
         _identity.adopt(hello["name"], ambience["process"])
-        out, err = self._voices = _known(ambience["voices"])
+        out, err = self._voices = known(ambience["voices"])
         self._streams = [open_stream(1, out, self._forward), open_stream(2, err, self._forward)]
         sys.stdout, sys.stderr = self._streams
         os.register_at_fork(after_in_child=self._be_nobody)
@@ -294,7 +294,7 @@ class Worker:
             if len(ambience):
                 found = _surroundings(ambience)
                 _ambience.adopt(found, self._own)
-                self._speak(_known(found["voices"]))
+                self._speak(known(found["voices"]))
             if function:
                 self._functions[number] = _codec.uncollected(
                     lambda: _globals.Loaded(lambda: _codec.unpack(function))
@@ -513,11 +513,6 @@ def _surroundings(data: memoryview) -> dict[str, Any]:
     except Exception:
         del found["filters"]  # it cannot be imported here: better no filters than no call
     return found
-
-
-def _known(voices: tuple[Voice, Voice]) -> tuple[Voice, Voice]:
-    out, err = voices
-    return known(out), known(err)
 
 
 def _holds_packed(parcels: Any, values: Any) -> bool:

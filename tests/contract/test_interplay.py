@@ -25,6 +25,8 @@ from parmap import (
     parallel_map,
 )
 
+from ..faults.harness import until
+
 
 def same(x):
     return x
@@ -33,13 +35,6 @@ def same(x):
 def nap(x):
     time.sleep(0.01)
     return x
-
-
-def until(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.001)
-    return condition()
 
 
 def slow_from_20_on(x):
@@ -149,7 +144,7 @@ def test_a_call_that_waits_for_tasks_of_its_own_pool(size, kind, elsewhere):
             )
         assert results == [*range(4)]
         stock = pool._parmap_stock
-        assert until(lambda: len(stock._idle) + len(stock._leased) <= size)
+        assert until(lambda: len(stock._idle) + len(stock._leased) <= size, 30)
 
 
 def test_a_pool_that_was_larger_for_a_while_is_not_for_long():
@@ -167,11 +162,11 @@ def test_a_pool_that_was_larger_for_a_while_is_not_for_long():
 
         leased = pool._parmap_stock._leased
         calls = [call(pausing()), call(pausing())]
-        assert until(lambda: len(leased) == 2)
+        assert until(lambda: len(leased) == 2, 30)
         calls += [call(range(100)), call(range(100))]
-        assert until(lambda: len(leased) > 2)
+        assert until(lambda: len(leased) > 2, 30)
         go.set()
-        assert until(lambda: len(leased) <= 2)
+        assert until(lambda: len(leased) <= 2, 30)
         assert not any(call.done() for call in calls)
         for one in calls:
             one.result(60)
@@ -225,7 +220,7 @@ def test_who_waits_for_a_place_that_a_worker_was_to_have_which_cannot_be_started
     monkeypatch.setattr(_stock.Stock, "_make", fail_once)
     with Pool(1) as pool, ThreadPoolExecutor(2) as threads:
         first = threads.submit(parallel_map, same, [1], executor=pool)
-        assert until(lambda: tried)
+        assert until(lambda: tried, 30)
         second = threads.submit(parallel_map, same, [2], executor=pool)
         assert isinstance(first.exception(30), ZeroDivisionError)
         assert second.result(30) == [2]
@@ -313,7 +308,7 @@ def test_a_call_gets_no_worker_in_place_of_those_that_are_terminated():
     pool = Pool(2)
     with ThreadPoolExecutor(1) as threads:
         got = threads.submit(parallel_map, time.sleep, [60] * 4, executor=pool, retries=1)
-        assert until(lambda: len(pool._parmap_stock._leased) == 2)
+        assert until(lambda: len(pool._parmap_stock._leased) == 2, 30)
         pool.terminate_workers()
         with pytest.raises((WorkerDied, RuntimeError)):
             got.result(30)

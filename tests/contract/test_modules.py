@@ -86,11 +86,17 @@ def test_an_edited_module(module, call, again):
         assert run(getattr(helper, again)().func) == ("new", 1)
 
 
-@pytest.mark.parametrize("call", calls(None))
-def test_a_module_that_a_notebook_patches(module, call, monkeypatch):
-    """As IPython's extension does it: module and `__spec__` stay, and so does the function."""
+@pytest.fixture
+def _notebook(monkeypatch):
+    """IPython's extension that patches modules in place is loaded, by its name."""
     for name in ("IPython", "IPython.extensions.autoreload"):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+
+
+@pytest.mark.usefixtures("_notebook")
+@pytest.mark.parametrize("call", calls(None))
+def test_a_module_that_a_notebook_patches(module, call):
+    """As the extension does it: module and `__spec__` stay, and so does the function."""
     helper = module("def func(x): return inner(x)\ndef inner(x): return 'old', x")
     func = helper.load().func
     with Pool(1) as pool:
@@ -103,9 +109,8 @@ def test_a_module_that_a_notebook_patches(module, call, monkeypatch):
         assert run(func) == ("new", 1)
 
 
+@pytest.mark.usefixtures("_notebook")
 def test_where_a_notebook_patches_modules_some_are_none(module, monkeypatch, tmp_path):
-    for name in ("IPython", "IPython.extensions.autoreload"):
-        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
     helper = module("def func(x): return x")
     func = helper.load().func
     with Pool(1) as pool:

@@ -416,6 +416,14 @@ def test_forked_child(end: str) -> None:
     assert run(program, quiet=False) == "child\nparent\n"
 
 
+def check_only_its_child_is_left(running: Program) -> None:
+    """Kill a program that has forked a child, which holds on to none of its parent's."""
+    running.says("going")
+    running.signal(signal.SIGKILL)
+    running.ends(5)
+    assert until(lambda: len(running.processes()) == 1, 5), running.processes()
+
+
 def test_forked_child_outlives_its_parent() -> None:
     """Then the parent's workers end, and the child's go on."""
     program = """
@@ -434,11 +442,7 @@ def test_forked_child_outlives_its_parent() -> None:
         time.sleep(1e6)
         """.replace("int(sys.argv[1])", "0")
     with Program(program) as running:
-        running.says("going")
-        running.signal(signal.SIGKILL)
-        running.ends(5)
-        # Only the child is left, which holds on to none of its parent's.
-        assert until(lambda: len(running.processes()) == 1, 5), running.processes()
+        check_only_its_child_is_left(running)
         (running.directory / "gone").touch()
         assert until(lambda: "[3, 2, 1]" in running.out), running.err
         assert not running.left(), running.left()
@@ -483,10 +487,7 @@ def test_child_forked_during_the_very_first_call_lets_workers_end(moment: str) -
         time.sleep(1e6)
         """
     with Program(program) as running:
-        running.says("going")
-        running.signal(signal.SIGKILL)
-        running.ends(5)
-        assert until(lambda: len(running.processes()) == 1, 5), running.processes()
+        check_only_its_child_is_left(running)
 
 
 @pytest.mark.parametrize("call", ["parallel_imap(abs, range(1000))", "lazily()", "threads()"])
