@@ -40,12 +40,24 @@ def adopt(name: str, parent: tuple[str, int, bytes | None] | None = None) -> Non
         when_imported(_REDUCTION, _send_by_value)
 
 
+def follow(parent: tuple[str, int, bytes | None]) -> None:
+    """Let `multiprocessing` see this process as started by `parent`, who has got a key since, perhaps."""
+    global _parent  # noqa: PLW0603 -- of this process
+    if parent != _parent:
+        _parent = parent
+        if _PROCESS in sys.modules:
+            _introduce(sys.modules[_PROCESS])
+
+
 def _apply(process: Any) -> None:
-    name, parent = _name, _parent
-    current = process.current_process()
-    current.name = name
+    process.current_process().name = _name
+    _introduce(process)
+
+
+def _introduce(process: Any) -> None:
+    parent = _parent
     if parent[2] is not None:
-        current.authkey = parent[2]
+        process.current_process().authkey = parent[2]
     if process.parent_process() is None:
         # There is no public way to say so; where this one has gone, parent_process() stays None.
         made = getattr(process, "_ParentProcess", None)

@@ -294,6 +294,7 @@ class Worker:
             if len(ambience):
                 found = _surroundings(ambience)
                 _ambience.adopt(found, self._own)
+                _identity.follow(found["process"])
                 self._speak(known(found["voices"]))
             if function:
                 self._functions[number] = _codec.uncollected(

@@ -271,6 +271,29 @@ def test_proxies_pass_with_functions(manager):
     assert value.value == 11
 
 
+def test_workers_that_were_there_before_are_told_the_key_of_managers(program):
+    said = program.run("""
+        import parmap
+
+        def put(shared, n):
+            shared.append(n)
+            return len(shared)
+
+        if __name__ == "__main__":
+            parmap.parallel_map(abs, range(4), max_workers=2)
+            for _ in range(2):  # and from now on there is a process ahead of each call
+                parmap.run_in_process(abs, 1)
+
+            import multiprocessing
+
+            with multiprocessing.Manager() as manager:
+                shared = manager.list()
+                print(parmap.run_in_process(put, shared, 1))
+                print(max(parmap.parallel_map(lambda n: put(shared, n), [2, 3])))
+    """)
+    assert said.split() == ["1", "3"]
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_proxies_pass_under_each_start_method(manager, method):
     shared = manager.list()
