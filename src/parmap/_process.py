@@ -120,11 +120,15 @@ class Server:
                 raise
         return child
 
-    def share(self, names: set[str]) -> None:
-        """Have modules of the standard library imported before workers are forked that will need them."""
+    def share(self, names: set[str]) -> bool:
+        """Have modules of the standard library imported before workers are forked that will need them.
+
+        Whether any of them is new to it.
+        """
         new = names - self._shared
         if new and not self.gone:
             _launch.undisturbed(lambda: self._share(new))  # no half a frame
+        return bool(new)
 
     def _share(self, names: set[str]) -> None:
         with self._lock:

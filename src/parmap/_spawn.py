@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from . import _codec, _errands, _globals, _process, _stock
+from . import _codec, _errands, _globals, _process, _standby, _stock
 from ._choice import describe
 from ._cpus import available_cpus
 from ._intake import Intake
@@ -22,6 +22,7 @@ from ._options import (
 )
 from ._plan._call import Rules
 from ._plan._crew import INFINITY
+from ._standby import USUAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def run_in_process(
         f"run_in_process({describe(func)})",
         func,
         timeout=check_seconds("timeout", timeout),
-        process_name=check_name("name", name) or "parmap-process",
+        process_name=check_name("name", name) or USUAL,
         numbered=False,
         start_method=check_start_method("start_method", start_method),
     )
@@ -193,7 +194,7 @@ def spawn_each(
         timeout=check_seconds("timeout", timeout),
         item_timeout=check_seconds("item_timeout", item_timeout),
         on_error=check_choice("on_error", on_error, ("raise", "return")),
-        process_name=check_name("name", name) or "parmap-process",
+        process_name=check_name("name", name) or USUAL,
         start_method=check_start_method("start_method", start_method),
     )
     intake = Intake(inputs, star=False, strict=check_flag("strict", strict), packing=False)
@@ -202,6 +203,16 @@ def spawn_each(
 
 for _public in (run_in_process, spawn_each):
     _public.__module__ = "parmap"
+
+
+class _One(ProcessDrive):
+    """A call of a process of the usual kind: while it is at work, the next one is started."""
+
+    def hurry(self) -> None:
+        """See `Drive`."""
+        self.settle()  # first, so that it is at work
+        if self.verdict is None:
+            _standby.lay_in()
 
 
 class _Fresh:
@@ -229,6 +240,7 @@ class _Fresh:
         self._process_name = process_name
         self._numbered = numbered
         self._start_method = start_method
+        self._usual = not numbered and process_name == USUAL and start_method is None
 
     def run(self, raw: Intake, *, star: bool) -> list[Any]:
         """Run all items and answer their results."""
@@ -236,7 +248,7 @@ class _Fresh:
         _globals.begin_call()
         items = self._items(raw)
         arguments = [item if star else (item,) for item in items]
-        stock = _stock.Stock(self._kind(arguments))
+        stock = self._workers(arguments)
         try:
             if stock.kind.launch is None:
                 stock.warm_up(self._func)
@@ -271,9 +283,11 @@ class _Fresh:
         timed = self._item_timeout is not None
         return Task(parts, halts=False, star=star, timed=timed, share=True)
 
-    def _kind(self, arguments: Sequence[Any]) -> _stock.Kind:
+    def _workers(self, arguments: Sequence[Any]) -> _stock.Stock:
         launch = _process.launcher(self._start_method, (self._func, arguments))
-        return _stock.Kind(
+        if self._usual and launch is None and _standby.KIND.served:
+            return _standby.stock()
+        kind = _stock.Kind(
             start_method=self._start_method,
             idle_timeout=None,
             tasks=1,
@@ -282,6 +296,7 @@ class _Fresh:
             nested=self._numbered,
             launch=launch,
         )
+        return _stock.Stock(kind)
 
     def _drive(self, stock: _stock.Stock, task: Task, intake: Intake, stop_at: float) -> list[Any]:
         total = intake.total or 0
@@ -295,7 +310,7 @@ class _Fresh:
             tasks_per_worker=1,
             together=self._limit is None,
         )
-        drive = ProcessDrive(
+        drive = (_One if stock.kind.ahead else ProcessDrive)(
             stock, task, rules, intake, name=self._call_name, retry_on=(), numbered=self._numbered
         )
         drive.seconds_allowed = self._timeout or 0.0

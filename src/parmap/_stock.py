@@ -85,6 +85,7 @@ class Kind:
         name: str = "parmap-worker-{}",
         item_name: str = "",
         nested: bool = True,
+        ahead: bool = False,
         launch: Callable[[int, int, int, int, str], _process.Child] | None = None,
     ) -> None:
         self.start_method = start_method or default_start_method()
@@ -96,6 +97,7 @@ class Kind:
         self.name = name  # with a place for the worker's number
         self.item_name = item_name  # if not empty: renamed by the item, with a place for its index
         self.nested = nested  # calls within them are serial unless they say otherwise
+        self.ahead = ahead  # they are started before anybody knows what they will run
         self.launch = launch  # starts a process in a way of its own
         # Its workers are forked from a clean server, which has imported what is to be preloaded.
         self.served = self.start_method == "forkserver" and launch is None
@@ -149,9 +151,10 @@ class Stock:
 
         It prepares for workers that will run this function.
         """
-        if self.kind.served and not self._idle:
+        if self.kind.served and (self.kind.ahead or not self._idle):
             try:
-                self._clean_server().share(_stdlib.wanted(func))
+                if self._clean_server().share(_stdlib.wanted(func)) and self._idle:
+                    self.close()  # they would have to import that themselves
             except OSError as error:
                 let_pass(error)  # else who leases a worker will be told
 

@@ -31,7 +31,7 @@ RANKS = (
     "_executors _process _server",
     "_link _registry",
     "_stock",
-    "_loop",
+    "_loop _standby",
     "_direct _small",
     "_submit",
     "_pool _run",
