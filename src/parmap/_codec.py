@@ -16,6 +16,7 @@ from itertools import accumulate
 from types import FunctionType
 
 from . import _arrays, _byvalue, _kept
+from ._globals import PROGRAM
 from ._handlers import let_pass
 from ._memory import BESIDE
 from ._plain import SCALARS
@@ -239,12 +240,18 @@ def pack_function(func: Callable[..., Any], *, copy: bool) -> Packed:
     Raises:
         SerializationError: It cannot be.
     """
+    is_function = type(func) is FunctionType
     try:
-        by_name = type(func) is FunctionType and _byvalue.importable(func)
+        by_name = is_function and _byvalue.importable(func)
+        by_value = is_function and func.__module__ in PROGRAM
     except _byvalue.RAISED as error:
         let_pass(error)
-        by_name = False  # to pickle it will say why
+        by_name = by_value = False  # to pickle it will say why
     if not by_name:
+        if by_value:  # then `pickle` need not be asked
+            buffers = Buffers()
+            data = pickled_by_value(func, buffers, home=False, what="function")
+            return buffers.beside(data, copy=copy)
         return pack(func, copy=copy, what="function")
     name = func.__module__, func.__qualname__
     packed = _named.get(name)
