@@ -12,7 +12,7 @@ from ._handlers import let_pass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 #: How deep to look, and how many objects: an explanation must not take longer than the call.
@@ -58,10 +58,11 @@ _ELSE_BACK = "return what is in it, as data"
 def explain(obj: object, error: BaseException, what: str, *, home: bool) -> str:
     """A sentence that names the culprit, the path to it and what to do instead.
 
-    `what` the object is to the user, if that is known; `home`: it was to go from a worker to the caller.
+    `what` the object is to the user, if that is known: a "task" is a function, its arguments and its
+    keyword arguments. `home`: it was to go from a worker to the caller.
     """
     try:
-        path, culprit = _find(obj)
+        path, culprit = _find(obj, _parts_of_task if what == "task" else _parts)
     except RAISED as failure:
         let_pass(failure)
         path, culprit = "", obj
@@ -97,7 +98,9 @@ def _said(error: BaseException) -> str:
         return "?"
 
 
-def _find(obj: object) -> tuple[str, object]:
+def _find(
+    obj: object, parts_of: Callable[[Any], Iterator[tuple[str, object]]]
+) -> tuple[str, object]:
     """Follow the parts that cannot be pickled down to one whose own parts all can."""
     path = ""
     seen = {id(obj)}
@@ -105,14 +108,14 @@ def _find(obj: object) -> tuple[str, object]:
     for _ in range(_DEPTH):
         if _cloud.belongs_to_processes(obj):
             break  # what it is made of is not the reader's
-        for step, part in _parts(obj):
+        for step, part in parts_of(obj):
             left -= 1
             if left < 0:
                 return path, obj
             if id(part) not in seen and not _travels(part):
                 seen.add(id(part))
                 path = f"{path}, {step}" if path else step
-                obj = part
+                obj, parts_of = part, _parts
                 break
         else:
             break
@@ -126,6 +129,15 @@ def _travels(obj: object) -> bool:
         let_pass(failure)
         return False
     return True
+
+
+def _parts_of_task(task: Any) -> Iterator[tuple[str, object]]:
+    func, args, kwargs = task
+    yield "the function", func
+    for at, value in enumerate(args):
+        yield f"argument {at}", value
+    for key, value in kwargs.items():
+        yield f"argument `{key}`", value
 
 
 def _parts(obj: Any) -> Iterator[tuple[str, object]]:

@@ -156,7 +156,7 @@ class Pool(Executor):
             if type(fn) not in _NAMED or not importable(fn):
                 function = _codec.pack_whole(fn, what="function")
             if kwargs or not SCALARS.issuperset(map(type, args)):
-                packed = _codec.pack((function, args, kwargs), copy=True)
+                packed = _codec.pack((function, args, kwargs), copy=True, what="task")
             else:  # which nothing has to be looked for in
                 packed = _codec.Packed([_codec.pack_plain((function, args, kwargs))])
         except SerializationError as error:

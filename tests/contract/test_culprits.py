@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
+
+from parmap import Pool, SerializationError
 
 PROGRAM = """
 import contextvars, functools, socket, sqlite3, sys, tempfile, threading
@@ -121,3 +125,18 @@ def test_a_class_that_cannot_be_carried(program):
         except SerializationError as error:
             print(error)
         """)
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "path"),
+    [
+        ((1, threading.Lock()), {}, "argument 1"),
+        (([0, threading.Lock()],), {}, "argument 0, element 1"),
+        ((), {"key": threading.Lock()}, "argument `key`"),
+    ],
+    ids=["argument", "within", "keyword"],
+)
+def test_what_of_a_submitted_task_cannot_travel(args, kwargs, path):
+    with Pool(1) as pool, pytest.raises(SerializationError) as caught:
+        pool.submit(print, *args, **kwargs).result()
+    assert f"_thread.lock object ({path}) in the task" in str(caught.value)
