@@ -37,6 +37,12 @@ def named(filters: list[Any]) -> list[Any]:
     return [_with_category(one, _name(one[_CATEGORY], strict=strict)) for one in filters]
 
 
+def bring_modules(filters: list[Any]) -> bool:
+    """Whether who is sent these filters has to import modules for their categories."""
+    categories = [one[_CATEGORY] for one in named(filters)]
+    return any(isinstance(one, type) and one.__module__ not in _NOT_NAMED for one in categories)
+
+
 def _is_general(category: Any) -> bool:
     return getattr(category, "__module__", "builtins") == "builtins"
 

@@ -23,6 +23,7 @@ _REDUCTION = "multiprocessing.reduction"
 
 _name = ""
 _parent: tuple[str, int, bytes | None] = "", 0, None
+_key: bytes | None = None  # that `multiprocessing` was last seen to have here
 
 
 def adopt(name: str, parent: tuple[str, int, bytes | None] | None = None) -> None:
@@ -41,23 +42,26 @@ def adopt(name: str, parent: tuple[str, int, bytes | None] | None = None) -> Non
 
 
 def follow(parent: tuple[str, int, bytes | None]) -> None:
-    """Let `multiprocessing` see this process as started by `parent`, who has got a key since, perhaps."""
+    """Have the key of `parent`, as `adopt` knows it, who may have got one since."""
     global _parent  # noqa: PLW0603 -- of this process
-    if parent != _parent:
-        _parent = parent
-        if _PROCESS in sys.modules:
-            _introduce(sys.modules[_PROCESS])
+    _parent = parent
+    process = sys.modules.get(_PROCESS)
+    if process is not None and process.current_process().authkey == _key:
+        _set_key(process)  # else an initializer has set one, which stays
+
+
+def _set_key(process: Any) -> None:
+    global _key  # noqa: PLW0603 -- of this process
+    current = process.current_process()
+    if _parent[2] is not None:
+        current.authkey = _parent[2]
+    _key = current.authkey
 
 
 def _apply(process: Any) -> None:
-    process.current_process().name = _name
-    _introduce(process)
-
-
-def _introduce(process: Any) -> None:
     parent = _parent
-    if parent[2] is not None:
-        process.current_process().authkey = parent[2]
+    process.current_process().name = _name
+    _set_key(process)
     if process.parent_process() is None:
         # There is no public way to say so; where this one has gone, parent_process() stays None.
         made = getattr(process, "_ParentProcess", None)

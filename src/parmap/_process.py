@@ -120,15 +120,27 @@ class Server:
                 raise
         return child
 
-    def share(self, names: set[str]) -> bool:
-        """Have modules of the standard library imported before workers are forked that will need them.
+    @property
+    def imported(self) -> int:
+        """How many modules it was asked to import for its workers."""
+        return len(self._shared)
 
-        Whether any of them is new to it.
-        """
+    @property
+    def hung_up(self) -> bool:
+        """Whether it has ended, though nobody may have heard it yet."""
+        poller = select.poll()
+        try:
+            poller.register(_descriptor(self._channel.sock), 0)  # for its end only
+        except OSError as error:
+            let_pass(error)
+            return True
+        return bool(poller.poll(0))
+
+    def share(self, names: set[str]) -> None:
+        """Have modules of the standard library imported before workers are forked that will need them."""
         new = names - self._shared
         if new and not self.gone:
             _launch.undisturbed(lambda: self._share(new))  # no half a frame
-        return bool(new)
 
     def _share(self, names: set[str]) -> None:
         with self._lock:

@@ -212,7 +212,7 @@ class _One(ProcessDrive):
         """See `Drive`."""
         self.settle()  # first, so that it is at work
         if self.verdict is None:
-            _standby.lay_in()
+            _standby.lay_in(self)
 
 
 class _Fresh:
@@ -248,8 +248,10 @@ class _Fresh:
         _globals.begin_call()
         items = self._items(raw)
         arguments = [item if star else (item,) for item in items]
-        stock = self._workers(arguments)
+        stocks: list[_stock.Stock] = []  # the one that it uses, once there is one
         try:
+            self._find_workers(arguments, stocks)
+            (stock,) = stocks
             if stock.kind.launch is None:
                 stock.warm_up(self._func)
                 task = self._task(self._func, star=star)
@@ -259,7 +261,8 @@ class _Fresh:
                 intake = Intake([range(len(items))], star=False, strict=False, packing=True)
             return self._drive(stock, task, intake, stop_at)
         finally:
-            stock.close(for_good=True)
+            for stock in stocks:
+                stock.close(for_good=True)
 
     def _items(self, raw: Intake) -> list[Any]:
         most = max(64, 8 * available_cpus())
@@ -283,10 +286,11 @@ class _Fresh:
         timed = self._item_timeout is not None
         return Task(parts, halts=False, star=star, timed=timed, share=True)
 
-    def _workers(self, arguments: Sequence[Any]) -> _stock.Stock:
+    def _find_workers(self, arguments: Sequence[Any], stocks: list[_stock.Stock]) -> None:
         launch = _process.launcher(self._start_method, (self._func, arguments))
         if self._usual and launch is None and _standby.KIND.served:
-            return _standby.stock()
+            _standby.take(stocks)
+            return
         kind = _stock.Kind(
             start_method=self._start_method,
             idle_timeout=None,
@@ -296,7 +300,7 @@ class _Fresh:
             nested=self._numbered,
             launch=launch,
         )
-        return _stock.Stock(kind)
+        stocks.append(_stock.Stock(kind))
 
     def _drive(self, stock: _stock.Stock, task: Task, intake: Intake, stop_at: float) -> list[Any]:
         total = intake.total or 0

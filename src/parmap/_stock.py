@@ -130,6 +130,7 @@ class Stock:
         self.closed = False  # to calls that have not begun
         self._killed = False  # nobody gets any worker
         self.generation = _modules.generation()  # of the caller's modules, at the latest call
+        self._recipe: tuple[object, ...] = ()  # of the worker that was started ahead
         self._server: _process.Server | None = None
         self._serves = 0  # the generation of the modules that it holds
         registry.remember(self)
@@ -149,14 +150,33 @@ class Stock:
     def warm_up(self, func: Callable[..., Any]) -> None:
         """Start the clean server, if there is one and it does not run, without waiting for it.
 
-        It prepares for workers that will run this function.
+        It prepares for workers that will run this function. One that was started ahead, and would be another
+        now, ends.
         """
         if self.kind.served and (self.kind.ahead or not self._idle):
             try:
-                if self._clean_server().share(_stdlib.wanted(func)) and self._idle:
-                    self.close()  # they would have to import that themselves
+                self._clean_server().share(_stdlib.wanted(func))
+                if self.kind.ahead and self._idle and self._recipe != self._recipe_now():
+                    self.close()
             except OSError as error:
                 let_pass(error)  # else who leases a worker will be told
+
+    def start_ahead(self, tenant: Tenant) -> bool:
+        """Start a worker for whoever comes after this tenant; whether it was told all that it has to know.
+
+        Raises:
+            NoWorker: No process can be started.
+        """
+        self._recipe = self._recipe_now()
+        link = self.lease(tenant)
+        assert link is not None  # since there is no limit
+        self.give_back(link)
+        return not link.channel.sending
+
+    def _recipe_now(self) -> tuple[object, ...]:
+        """What workers that are forked now have for life, and others may have otherwise."""
+        server = self._clean_server()
+        return server.hung_up, server, server.imported, _own(1)
 
     def admit(self) -> None:
         """Let a call begin, which gets workers until it ends, also if these are shut down meanwhile.
@@ -395,9 +415,8 @@ class Stock:
             link = self._begin(number, tenant)
         link.tasks_left = self.kind.tasks
         link.generation = self.generation
-        share = max(1, _cpus.available_cpus() // tenant.side_by_side)
         hello = {
-            "own": {**_ambience.thread_caps(share), "PARMAP_WORKER": str(number)},
+            "own": {**_own(tenant.side_by_side), "PARMAP_WORKER": str(number)},
             "name": self.kind.name.format(number),
             "idle_timeout": self.kind.idle_timeout,
             "nested": self.kind.nested,
@@ -541,6 +560,11 @@ class Stock:
         self._idle, self._leased, self._starting = {}, {}, {}
         self._ending, self._parting = {}, {}
         self._server = None
+
+
+def _own(side_by_side: int) -> dict[str, str]:
+    """Variables of a worker that the caller does not have."""
+    return _ambience.thread_caps(max(1, _cpus.available_cpus() // side_by_side))
 
 
 def _is_away(holder: Tenant) -> bool:

@@ -140,7 +140,7 @@ def test_refused_by_submit(made):
     with Pool(1) as pool:
         for kind in KINDS:
             error = pool.submit(same, made[kind]).exception(timeout=30)
-            check(error, kind, made, "element 1, element 0")
+            check(error, kind, made, "argument 0")
 
 
 def make(kind):

@@ -11,8 +11,9 @@ import time
 import pytest
 
 import parmap
-from parmap import _standby, _stdlib, run_in_process
+from parmap import _cpus, _standby, _stdlib, run_in_process
 from parmap._link import Link
+from parmap._registry import registry
 from parmap._stock import NoWorker, Stock
 
 STATE: list[int] = []
@@ -39,7 +40,7 @@ def is_alive(pid):
 def empty():
     """Let nobody wait, and this be a program that has called nothing."""
     while _standby._waiting:
-        _standby._waiting.pop()[1].close(for_good=True)
+        _standby._waiting.pop().close(for_good=True)
     _standby._called = -_standby.IDLE
 
 
@@ -52,11 +53,15 @@ def _nobody_waits():
 
 def waits():
     """The worker that waits, once it is there."""
-    ((_, stock),) = _standby._waiting
+    (stock,) = _standby._waiting
     (link,) = stock._idle
     while not link.ready:
         link.hear()
     return link
+
+
+def _idle():
+    return [link for stock in _standby._waiting for link in stock._idle]
 
 
 def call_twice(func=os.getpid, *args):
@@ -120,7 +125,7 @@ def test_one_that_was_killed_is_not_used():
 def test_one_that_nobody_comes_for_ends(monkeypatch):
     monkeypatch.setattr(_standby.KIND, "idle_timeout", 0.1)
     call_twice()
-    (_, stock), *_ = _standby._waiting
+    (stock,) = _standby._waiting
     (link,) = stock._idle
     assert link._poller.poll(20_000)
     while not link.left:
@@ -133,7 +138,7 @@ def test_one_that_nobody_comes_for_ends(monkeypatch):
 def test_it_is_not_used_where_the_number_of_processors_has_changed(monkeypatch):
     call_twice()
     pid = waits().child.pid
-    monkeypatch.setattr(_standby, "available_cpus", lambda: 77)
+    monkeypatch.setattr(_cpus, "available_cpus", lambda: 77)
     assert run_in_process(os.getpid) != pid
     assert not is_alive(pid)
 
@@ -198,34 +203,111 @@ def test_threads_do_not_share_one():
     assert len(pids) == len(set(pids)) == 60
 
 
+def test_it_is_not_used_where_a_limit_on_threads_was_set(monkeypatch):
+    call_twice(os.environ.get, "OPENBLAS_NUM_THREADS")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert run_in_process(os.environ.get, "OPENBLAS_NUM_THREADS") is None
+
+
+def test_it_is_not_used_where_the_server_that_it_came_from_has_ended():
+    call_twice(os.getppid)
+    server = waits() and _standby._waiting[0]._server
+    os.kill(server.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)
+    assert run_in_process(os.getppid) not in (server.pid, 1)
+    with pytest.raises(parmap.WorkerDied) as caught:
+        run_in_process(os._exit, 3)
+    assert caught.value.exitcode == 3
+
+
+def test_nobody_waits_who_would_have_to_import_something(program):
+    """A category that is to be imported since warnings are errors, when a function may have changed it."""
+    (program.folder / "mine.py").write_text("class Category(Warning): pass\nstate = 1\n", "utf-8")
+    program.run(
+        """
+        import pathlib, warnings
+        import mine
+        import parmap
+        from parmap import _standby
+
+        def state(_):
+            import mine
+            return mine.state
+
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", category=mine.Category)
+        for _ in range(3):
+            assert parmap.run_in_process(state, 0) == 1
+        assert not _standby._waiting
+        """,
+        flags=(),
+    )
+
+
+def test_surroundings_that_do_not_fit_into_a_socket(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["program", *(f"{n:04}" * 20 for n in range(10_000))])
+    for _ in range(6):
+        assert run_in_process(abs, -1) == 1
+        # Nobody would send it the rest, and it would not hear that it is to end.
+        assert not any(link.channel.sending for link in _idle())
+
+
+def stocks():
+    return [stock for stock in registry._stocks if stock.kind is _standby.KIND]
+
+
 def test_where_none_can_be_started_the_call_is_no_worse_for_it(monkeypatch):
     begin = Stock._begin
+    begun: list[None] = []
 
     def begins(self, number, tenant):
-        if isinstance(tenant, _standby._Nobody):
+        begun.append(None)
+        if len(begun) > 1 and len(begun) % 2:  # from the second call on, which is second and third
             raise NoWorker
         return begin(self, number, tenant)
 
     monkeypatch.setattr(Stock, "_begin", begins)
-    call_twice()
+    for _ in range(5):
+        assert run_in_process(abs, -3) == 3
+    assert len(begun) == 9
     assert not _standby._waiting
-    assert run_in_process(abs, -3) == 3
+    assert not stocks()
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError, MemoryError])
-def test_who_is_interrupted_while_it_is_started_leaves_nothing(monkeypatch, error):
-    hello = Link.hello
+@pytest.mark.parametrize("what", ["_begin", "hello"])
+def test_who_is_interrupted_while_it_is_started_leaves_nothing(monkeypatch, error, what):
+    owner = Stock if what == "_begin" else Link
+    act = getattr(owner, what)
+    acted: list[None] = []
 
-    def interrupted(self, said, ambience, setup):
-        hello(self, said, ambience, setup)
-        begun.append(None)
-        if len(begun) == 3:  # the second call's own was the second
+    def interrupted(self, *args):
+        answer = act(self, *args)
+        acted.append(None)
+        if len(acted) == 3:  # the second call's own was the second
             raise error
+        return answer
 
-    begun: list[None] = []
-    monkeypatch.setattr(Link, "hello", interrupted)
+    monkeypatch.setattr(owner, what, interrupted)
     run_in_process(abs, -1)
     with pytest.raises(error):
         run_in_process(abs, -2)
-    assert not _standby._waiting
+    assert not stocks()
+    assert run_in_process(abs, -3) == 3
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError])
+def test_who_is_interrupted_as_he_takes_it_leaves_nothing(monkeypatch, error):
+    call_twice()
+    pid = waits().child.pid
+
+    def interrupted(*_):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Stock, "warm_up", interrupted)
+        with pytest.raises(error):
+            run_in_process(abs, -3)
+    assert not stocks()
+    assert not is_alive(pid)
     assert run_in_process(abs, -3) == 3
