@@ -17,15 +17,19 @@ GRACE = 0.5
 
 # --- in the caller --------------------------------------------------------------------------------
 
-_ends: tuple[int, int] | None = None
+_ends: dict[str, tuple[int, int]] = {}  # of "this" process
 
 
 def end() -> int:
     """The reading end, for workers."""
-    global _ends  # noqa: PLW0603 -- one for each process
-    if _ends is None:
-        _ends = os.pipe()
-    return _ends[0]
+    ends = _ends.get("this")
+    if ends is None:
+        made = os.pipe()
+        ends = _ends.setdefault("this", made)  # one step, since several threads may come first
+        if ends is not made:
+            os.close(made[0])
+            os.close(made[1])
+    return ends[0]
 
 
 def cut(*, here: bool) -> None:
@@ -34,9 +38,9 @@ def cut(*, here: bool) -> None:
     A child must, or workers would outlive the caller while it lives. The other end stays: the child may
     be about to be a worker.
     """
-    global _ends
-    if _ends is not None:
-        (reading, writing), _ends = _ends, None  # first: nothing may be closed twice
+    ends = _ends.pop("this", None)  # first: nothing may be closed twice
+    if ends is not None:
+        reading, writing = ends
         os.close(writing)
         if not here:
             os.close(reading)

@@ -499,6 +499,15 @@ def start_multiprocessing(
 _main_lock = careful(_thread.allocate_lock())
 
 
+def abandon() -> None:
+    """In a forked child of the caller: whoever had put the stand-in there, and held the lock, is not here."""
+    global _main_lock  # noqa: PLW0603 -- of this process
+    _main_lock = careful(_thread.allocate_lock())
+    main = sys.modules.get("__main__")
+    if type(main) is _StandIn:
+        sys.modules["__main__"] = main.__dict__["_real"]
+
+
 class _StandIn(ModuleType):
     """`__main__` without an origin; other threads may meet it, and find all else as it was."""
 

@@ -37,7 +37,8 @@ class Registry:
     def remember(self, stock: Stock) -> None:
         with self._lock:
             self._stocks = _lasting(self._stocks)
-            self._stocks.append(stock)
+            if stock not in self._stocks:
+                self._stocks.append(stock)
             if not self._hooked:
                 self._hooked = True
                 os.register_at_fork(after_in_child=self._abandon)
@@ -100,6 +101,7 @@ class Registry:
         self._servers = {}
         _launch.forget()
         _modules.abandon()
+        _process.abandon()
 
 
 # By itself: see `Drive.run`.

@@ -213,6 +213,10 @@ class Stock:
                     return None
             self.reap(wait=True)  # there are places that come free
         try:
+            if self.closed:
+                registry.remember(
+                    self
+                )  # a call goes on in it, which had no worker when it was closed
             return self._start(number, tenant)
         finally:
             with self._lock:
@@ -427,9 +431,12 @@ class Stock:
         try:
             link.hello(hello, ambience(), self.kind.setup)
         except BaseException:  # such as Ctrl-C
-            link.kill("cancelled")
-            link.child.wait(_process.NEWS)
-            self.discard(link)
+            if (
+                link in self._leased
+            ):  # else a signal handler has forked, and this is its child's end
+                link.kill("cancelled")
+                link.child.wait(_process.NEWS)
+                self.discard(link)
             raise
         return link
 

@@ -29,6 +29,61 @@ def test_during_the_very_first_call(seconds: float) -> None:
     """)
 
 
+def test_a_call_goes_on_in_a_pool_that_was_shut_down_before_it_had_a_worker() -> None:
+    run("""
+        import threading, time
+        import parmap
+
+        def slow(x):
+            time.sleep(0.2)
+            return x
+
+        def items():
+            pool.shutdown()
+            yield from range(3)
+
+        def shut_down():
+            while not done.wait(0.1):
+                parmap.shutdown()
+
+        pool = parmap.Pool(1)
+        done = threading.Event()
+        other = threading.Thread(target=shut_down)
+        other.start()
+        try:
+            assert parmap.parallel_map(slow, items(), executor=pool) == [0, 1, 2]
+        finally:
+            done.set()
+            other.join()
+    """)
+
+
+def test_threads_that_come_first_make_one_lifeline() -> None:
+    run("""
+        import os, threading
+        from parmap import _lifeline
+
+        pipe = os.pipe
+
+        def slow():
+            made = pipe()
+            both.wait()
+            return made
+
+        both = threading.Barrier(2)
+        os.pipe = slow
+        before = len(os.listdir("/proc/self/fd"))
+        threads = [threading.Thread(target=_lifeline.end) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(os.listdir("/proc/self/fd")) == before + 2
+        _lifeline.cut(here=False)
+        assert len(os.listdir("/proc/self/fd")) == before
+    """)
+
+
 def test_while_a_pool_is_ending() -> None:
     run("""
         import parmap
