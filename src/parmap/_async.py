@@ -19,6 +19,7 @@ async def advance(drive: Drive) -> None:
     drive.blocking = False
     drive.settle()
     if drive.verdict is not None or drive.delivered:
+        await asyncio.sleep(0)  # other tasks get their turn all the same
         return
     happened = asyncio.Event()
     descriptors = drive.descriptors()

@@ -6,6 +6,7 @@ workers that could be watched or killed, so item timeouts are for processes.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from _queue import Empty, SimpleQueue
@@ -16,6 +17,7 @@ from ._cpus import available_cpus
 from ._drive import Drive
 from ._errors import WorkerDied
 from ._plain import SCALARS
+from ._plan._chunks import SLICE
 from ._plan._vocabulary import GaveBack, Stop, WorkerGone, WorkerReady
 from ._runner import unpack_item
 from ._serialization import SerializationError
@@ -85,8 +87,12 @@ def run_there(
     parts: list[bytes | bytearray],
     star: bool,  # noqa: FBT001 -- `submit` and `apply_async` have only positions in common
     halts: bool,  # noqa: FBT001
+    _chunk: tuple[str, int],
 ) -> tuple[Any, ...]:
-    """Run a chunk in somebody else's worker, bytes in and bytes out."""
+    """Run a chunk in somebody else's worker, bytes in and bytes out.
+
+    No two chunks are the same: Dask would run the function once for all that are.
+    """
     try:
         if key not in _functions:
             _kept.make_room(_functions, _FUNCTIONS)
@@ -120,36 +126,6 @@ def run_there(
 
 
 # --- executors ------------------------------------------------------------------------------------
-
-
-class Inline:
-    """Runs at once, in the caller's thread."""
-
-    def submit(self, call: Callable[[], Any], done: Callable[[Any], None]) -> None:
-        """Run and report."""
-        done(_Done(call()))
-
-    def close(self, *, wait: bool) -> None:
-        """There is nothing to end."""
-
-
-class _Done:
-    """A future that has come to pass."""
-
-    def __init__(self, result: Any) -> None:
-        self._result = result
-
-    def cancel(self) -> bool:
-        return False
-
-    def cancelled(self) -> bool:
-        return False
-
-    def exception(self) -> None:
-        return None
-
-    def result(self) -> Any:
-        return self._result
 
 
 class Submitting:
@@ -220,6 +196,7 @@ class FutureDrive(Drive):
         self._inbox: SimpleQueue[tuple[int, Any]] = SimpleQueue()
         self._chunks: dict[int, tuple[int, int, int, Any]] = {}  # (worker, first, stop, future)
         self._number = 0
+        self._token = os.urandom(8).hex()  # of this call
         self._listener: Callable[[], None] | None = None
 
     def start_worker(self, worker: int) -> None:
@@ -270,7 +247,17 @@ class FutureDrive(Drive):
             parcels, parts = _codec.bundle(values)
             function = [bytes(part) for part in self._task.parts]
             blobs = [_codec.as_bytes(part) for part in parts]
-            return run_there, self._task.key, function, parcels, blobs, self._star, self._halts
+            chunk = self._token, self._number
+            return (
+                run_there,
+                self._task.key,
+                function,
+                parcels,
+                blobs,
+                self._star,
+                self._halts,
+                chunk,
+            )
         from functools import partial
 
         call = partial(
@@ -281,16 +268,13 @@ class FutureDrive(Drive):
             halts=self._halts,
             context=self._context,
         )
-        return call if isinstance(self._executor, Inline) else (call,)
+        return (call,)
 
-    def take_back(
-        self,
-        worker: int,
-        *,
-        leave_one: bool = False,  # noqa: ARG002 -- a chunk that has begun cannot be cancelled
-    ) -> list[tuple[int, int]]:
-        """See `Drive`."""
+    def take_back(self, worker: int, *, leave_one: bool = False) -> list[tuple[int, int]]:
+        """See `Drive`: what has been submitted and not begun is taken back whole, or not at all."""
         spans: list[tuple[int, int]] = []
+        if leave_one:
+            return spans
         for number, (owner, first, stop, future) in list(self._chunks.items()):
             if owner == worker and future is not None and future.cancel():
                 del self._chunks[number]
@@ -322,14 +306,21 @@ class FutureDrive(Drive):
             return
         worker, first, stop, _ = chunk
         now = time.monotonic()
-        if future.cancelled():
-            self.feed(GaveBack(now, worker, [(first, stop)]))
+        if future.cancelled():  # not by us, who have forgotten the chunk
+            from concurrent.futures import CancelledError
+
+            what = f"the executor has cancelled what it was to do for {_items(first, stop)}"
+            self.feed(Stop(now, CancelledError(what)))
             return
         error = future.exception()
         if error is not None:
             self.feed(Stop(now, _explained(error, first, stop)))
             return
-        results, failures, ran, seconds = self._outcome(future.result())
+        self._take(worker, first, stop, self._outcome(future.result()))
+
+    def _take(self, worker: int, first: int, stop: int, outcome: Outcome) -> None:
+        """Take in what a chunk came to."""
+        results, failures, ran, seconds = outcome
         end: BaseException | None = None
         for place, failure, fatal in failures:
             if fatal:  # serial code would not come further
@@ -343,7 +334,7 @@ class FutureDrive(Drive):
         if end is not None:
             self.failed(worker, first + len(results), end, fatal=True)
         if ran < stop - first:
-            self.feed(GaveBack(now, worker, [(first + ran, stop)]))
+            self.feed(GaveBack(time.monotonic(), worker, [(first + ran, stop)]))
 
     def _outcome(self, result: Any) -> Outcome:
         if self._task is None:
@@ -362,18 +353,88 @@ class FutureDrive(Drive):
         self._executor.close(wait=not abrupt and not self._chunks)
 
 
+class SerialDrive(FutureDrive):
+    """A call in the caller's own thread: as `map` does, it runs each item before it reads the next."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(None, None, *args, **kwargs)
+        self._ahead: list[
+            Outcome
+        ] = []  # of items that were run as they were read, and not yet sent
+        self._ahead_of = 0  # the index of the first of them
+        self._halted = False  # by a failure
+
+    def read(self, most: int) -> None:
+        """See `Drive`."""
+        if self.intake.is_silent:  # nobody can tell when it is read
+            super().read(most)
+            return
+        if self._halted or self.intake.error is not None:
+            return  # the plan is about to hear of it
+        began, count, ended = time.perf_counter(), 0, False
+        while count < most and not ended and time.perf_counter() - began < SLICE:
+            got, ended = self.read_untold(1)
+            if not got:
+                break
+            count += 1
+            self._run_ahead()
+            if self._halted:
+                break
+        self.tell_read(count, ended)
+
+    def _run_ahead(self) -> None:
+        """Run the item that was read last."""
+        index = self._ahead_of + len(self._ahead)
+        outcome = self._run(index, index + 1)
+        self._ahead.append(outcome)
+        self._halted = self._halts and bool(outcome[1])
+
+    def _run(self, first: int, stop: int) -> Outcome:
+        values = self.intake.values(first, stop)
+        return run_here(self._func, values, star=self._star, halts=self._halts, context=None)
+
+    def send(self, worker: int, first: int, stop: int) -> None:
+        """See `Drive`: those that have not run yet do so now."""
+        if not (self._ahead and first == self._ahead_of):
+            self._take(worker, first, stop, self._run(first, stop))
+            return
+        outcomes, self._ahead = self._ahead[: stop - first], self._ahead[stop - first :]
+        self._ahead_of += len(outcomes)
+        self._take(worker, first, stop, _joined(outcomes))
+
+    def wait(self, until: float) -> None:
+        """See `Drive`: nothing is ever on its way."""
+
+    def close(self, *, abrupt: bool) -> None:
+        """See `Drive`: nothing runs beside it."""
+
+
+def _joined(outcomes: Sequence[Outcome]) -> Outcome:
+    """What so many chunks of one item each came to."""
+    results = [result for (result,), _, _, _ in outcomes]
+    failures = [
+        (place, error, fatal)
+        for place, (_, failed, _, _) in enumerate(outcomes)
+        for _, error, fatal in failed
+    ]
+    return results, failures, len(outcomes), sum(seconds for *_, seconds in outcomes)
+
+
 def _explained(error: BaseException, first: int, stop: int) -> BaseException:
     """What the executor itself raised; a broken one has lost a worker."""
     base = sys.modules.get("concurrent.futures")
     if base is not None and isinstance(error, base.BrokenExecutor):
-        items = f"item {first}" if stop - first == 1 else f"one of the items {first} to {stop - 1}"
         made = WorkerDied(
-            f"the executor lost a worker while running {items}: {error}",
+            f"the executor lost a worker while running {_items(first, stop)}: {error}",
             index=first if stop - first == 1 else None,
         )
         made.__cause__ = error
         return made
     return error
+
+
+def _items(first: int, stop: int) -> str:
+    return f"item {first}" if stop - first == 1 else f"one of the items {first} to {stop - 1}"
 
 
 def width(executor: Any) -> int:

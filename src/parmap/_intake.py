@@ -98,6 +98,11 @@ class Intake:
         self.error: BaseException | None = None  # what the input raised
         self.refused: list[tuple[int, Exception]] = []  # items that cannot be serialised
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether nobody's code runs when it is read."""
+        return self._bulk
+
     def read(self, count: int) -> tuple[int, bool]:
         """Read up to `count` items: how many there were, and whether the input has ended.
 

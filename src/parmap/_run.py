@@ -83,18 +83,16 @@ def make_drive(call: Call) -> Drive:
     else:
         from . import _executors
 
-        runner, workers, context = _runner(call)
-        drive = _executors.FutureDrive(
-            runner,
-            task,
-            call.func,
-            _rules(call, workers, intake),
-            intake,
-            star=call.star,
-            halts=halts,
-            context=context,
-            **common,
-        )
+        common.update(star=call.star, halts=halts)
+        if executor == "serial":
+            rules = _rules(call, 1, intake)
+            drive = _executors.SerialDrive(call.func, rules, intake, **common)
+        else:
+            runner, workers, context = _runner(call)
+            rules = _rules(call, workers, intake)
+            drive = _executors.FutureDrive(
+                runner, task, call.func, rules, intake, context=context, **common
+            )
     drive.seconds_allowed = options.timeout or 0.0
     return drive
 
@@ -115,8 +113,6 @@ def _runner(call: Call) -> tuple[Any, int, Any]:
     from . import _executors
 
     executor, workers = call.options.executor, call.options.max_workers
-    if executor == "serial":
-        return _executors.Inline(), 1, None
     if executor == "thread":
         from concurrent.futures import ThreadPoolExecutor
         from contextvars import copy_context
