@@ -13,6 +13,21 @@ if TYPE_CHECKING:
     from ._drive import Drive
 
 
+class Turn:
+    """That of one of several tasks that ask for results."""
+
+    def __init__(self) -> None:
+        self._over = asyncio.Event()
+
+    async def over(self) -> None:
+        """Wait for its end."""
+        await self._over.wait()
+
+    def end(self) -> None:
+        """End it."""
+        self._over.set()
+
+
 async def advance(drive: Drive) -> None:
     """What `Drive.advance` does, without blocking the event loop."""
     drive.resume()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self, TypeVar
 
+    from ._async import Turn
     from ._choice import Call
     from ._drive import Drive
 
@@ -45,17 +46,18 @@ class Flow:
         self.ready: Iterator[Any] = iter(())  # over the batch; perhaps handed out, and not used up
         self._lock = careful(_thread.allocate_lock())  # several threads may ask
         self._asking = 0  # the thread that does now
-        self.awaiting = False  # `async for` does
+        self.awaiting: Turn | None = None  # a task does, whose turn it is
         self.closing = False
 
     def __iter__(self) -> Flow:
         return self
 
     def __next__(self) -> Iterator[Any]:
+        # To raise something here would end the chain, and the call would not be told.
         if self._asking == _thread.get_ident():
-            return (
-                _refusal()
-            )  # to raise it here would end the chain, and the call would not be told
+            return _refusal("by its own input or progress, which it is waiting for")
+        if self.awaiting is not None:
+            return _refusal("while an `async for` is waiting for the next one")
         self._check_home()
         with self._lock:
             try:
@@ -168,10 +170,8 @@ class Flow:
                 drive.debug()
 
 
-def _refusal() -> Iterator[Any]:
-    msg = (
-        "parallel_imap is asked for a result by its own input or progress, which it is waiting for"
-    )
+def _refusal(how: str) -> Iterator[Any]:
+    msg = f"parallel_imap is asked for a result {how}"
     raise ValueError(msg)
     yield
 
@@ -179,8 +179,13 @@ def _refusal() -> Iterator[Any]:
 async def _fill(flow: Flow, drive: Drive) -> None:  # by itself: see `Drive.run`
     from . import _async
 
-    while not flow.closing and not flow.refill(drive):
-        await _async.advance(drive)
+    flow.awaiting = turn = _async.Turn()
+    try:
+        while not flow.closing and not flow.refill(drive):
+            await _async.advance(drive)
+    finally:
+        flow.awaiting = None
+        turn.end()
 
 
 class ParallelIterator(chain[T_co]):
@@ -236,23 +241,26 @@ class ParallelIterator(chain[T_co]):
         ready: Iterator[T_co] = flow.ready
         for result in ready:
             return result
+        if flow.awaiting is not None:  # another task asks
+            await flow.awaiting.over()
+            return await self.__anext__()
         drive = flow.running()
         if drive is None:
             raise StopAsyncIteration
-        flow.awaiting = True
         try:
             await _fill(flow, drive)
         except BaseException:
             flow.end(abrupt=True)
             raise
-        finally:
-            flow.awaiting = False
         ready = flow.ready
         for result in ready:
             drive.suspend()
             return result
         try:
             flow.conclude(drive)
+        except StopAsyncIteration as error:  # would end the loop as if all was well
+            msg = "the function or the input raised StopAsyncIteration"
+            raise RuntimeError(msg) from error
         finally:
             del drive
         raise StopAsyncIteration

@@ -440,6 +440,72 @@ def test_two_async_loops_side_by_side():
     assert asyncio.run(main()) == [[n * n for n in range(s, s + 50)] for s in (0, 100)]
 
 
+@pytest.mark.parametrize("executor", ["serial", "thread", "process"])
+def test_tasks_share_an_iterator(executor):
+    async def main():
+        shared = parallel_imap(square, range(40), executor=executor, chunksize=1)
+
+        async def take():
+            taken = []
+            async for result in shared:
+                taken.append(result)
+                await asyncio.sleep(0.001)
+            return taken
+
+        return await asyncio.gather(take(), take(), take())
+
+    taken = asyncio.run(asyncio.wait_for(main(), 30))
+    assert sorted(sum(taken, [])) == [n * n for n in range(40)]  # noqa: RUF017
+    assert all(one == sorted(one) for one in taken)
+
+
+def test_one_of_tasks_that_share_an_iterator_is_cancelled():
+    async def main():
+        shared = parallel_imap(nap, range(4), chunksize=1, max_workers=1)
+        first, second = (asyncio.create_task(anext(shared)) for _ in range(2))
+        await asyncio.sleep(0.01)
+        second.cancel()
+        assert await first == 0
+        assert [one async for one in shared] == [1, 2, 3]
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_asked_while_a_task_waits():
+    async def main():
+        shared = parallel_imap(nap, range(3), chunksize=1, max_workers=1)
+        task = asyncio.create_task(anext(shared))
+        await asyncio.sleep(0.01)
+        with pytest.raises(ValueError, match="async for"):
+            next(shared)
+        assert await task == 0
+        assert [one async for one in shared] == [1, 2]
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def raises_stop_async_iteration(x):
+    if x == 2:
+        raise StopAsyncIteration
+    return x
+
+
+@pytest.mark.parametrize("executor", ["serial", "process"])
+def test_stop_async_iteration_does_not_end_the_loop_without_a_word(executor):
+    async def main():
+        return [
+            one
+            async for one in parallel_imap(
+                raises_stop_async_iteration, range(4), executor=executor, chunksize=1
+            )
+        ]
+
+    with pytest.raises(RuntimeError, match="StopAsyncIteration") as caught:
+        asyncio.run(main())
+    assert type(caught.value.__cause__) is StopAsyncIteration
+    assert caught.value.__cause__.parmap_index == 2
+
+
 def test_cancelling_ends_what_runs(tmp_path):
     def write_pid_and_sleep(x):
         (tmp_path / str(os.getpid())).touch()
