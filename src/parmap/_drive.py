@@ -269,7 +269,8 @@ class Drive:
             _failure.annotate(error, verdict.index, self.name)
         # Its traceback keeps this very call, in some versions of Python even if only a generator raised it:
         # so the call must not keep the error, nor these frames the call.
-        self.verdict, self.intake.error = Finish(), None
+        self.verdict, self.results = Finish(), []
+        self.intake.abandon()
         self.plan.forget_errors()
         try:
             raise error
@@ -282,7 +283,8 @@ class Drive:
         if not (self.verdict.late and keep):
             try:
                 self.conclude()
-                return self.results
+                results, self.results = self.results, []  # an error among them may keep this call
+                return results
             finally:
                 del self  # as above
         late = self.lateness()

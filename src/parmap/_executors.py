@@ -52,22 +52,34 @@ def run_here(
     began = time.perf_counter()
     results: list[Any] = []
     failures: list[tuple[int, Any, bool]] = []
-    for value in values:
-        arguments = value if star else (value,)
-        try:
-            if context is None:
-                results.append(func(*arguments))
-            else:
-                results.append(context.copy().run(func, *arguments))
-        except BaseException as error:
-            if context is None and isinstance(error, KeyboardInterrupt):
-                raise  # Ctrl-C in the caller's own thread is no item's failure
-            tidy = _tidy(error)
-            failures.append((len(results), tidy, isinstance(tidy, (SystemExit, KeyboardInterrupt))))
-            results.append(None)
-            if halts:
-                break
-    return results, failures, len(results), time.perf_counter() - began
+    value: Any = None
+    try:
+        for value in values:
+            try:
+                if context is None:
+                    results.append(func(*(value if star else (value,))))
+                else:
+                    results.append(context.copy().run(func, *(value if star else (value,))))
+            except BaseException as error:
+                if context is None and isinstance(error, KeyboardInterrupt):
+                    raise  # Ctrl-C in the caller's own thread is no item's failure
+                failures.append((len(results), _tidy(error), _is_fatal(error)))
+                results.append(None)
+                if halts:
+                    break
+        return results, failures, len(results), time.perf_counter() - began
+    finally:
+        del (
+            func,
+            values,
+            value,
+            results,
+            failures,
+        )  # which an error's frames would keep, and so itself
+
+
+def _is_fatal(error: BaseException) -> bool:
+    return isinstance(error, (SystemExit, KeyboardInterrupt))
 
 
 def _tidy(error: BaseException) -> BaseException:
@@ -114,9 +126,7 @@ def run_there(
                 result = _codec.pack(result, copy=False, home=True, what="result")
             results.append(result)
         except BaseException as error:
-            tidy = _tidy(error)
-            fatal = isinstance(tidy, (SystemExit, KeyboardInterrupt))
-            failures.append((len(results), _failure.pack(tidy), fatal))
+            failures.append((len(results), _failure.pack(_tidy(error)), _is_fatal(error)))
             results.append(None)
             if halts:
                 break
@@ -335,6 +345,9 @@ class FutureDrive(Drive):
             self.failed(worker, first + len(results), end, fatal=True)
         if ran < stop - first:
             self.feed(GaveBack(time.monotonic(), worker, [(first + ran, stop)]))
+        # The future keeps them, the executor's frames the future, and an error's frames those.
+        results.clear()
+        failures.clear()
 
     def _outcome(self, result: Any) -> Outcome:
         if self._task is None:
@@ -385,13 +398,17 @@ class SerialDrive(FutureDrive):
     def _run_ahead(self) -> None:
         """Run the item that was read last."""
         index = self._ahead_of + len(self._ahead)
-        outcome = self._run(index, index + 1)
-        self._ahead.append(outcome)
-        self._halted = self._halts and bool(outcome[1])
+        self._ahead.append(self._run(index, index + 1))
+        self._halted = self._halts and bool(self._ahead[-1][1])
 
     def _run(self, first: int, stop: int) -> Outcome:
-        values = self.intake.values(first, stop)
-        return run_here(self._func, values, star=self._star, halts=self._halts, context=None)
+        return run_here(
+            self._func,
+            self.intake.values(first, stop),
+            star=self._star,
+            halts=self._halts,
+            context=None,
+        )
 
     def send(self, worker: int, first: int, stop: int) -> None:
         """See `Drive`: those that have not run yet do so now."""

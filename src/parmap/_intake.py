@@ -65,7 +65,7 @@ class Intake:
         lazy: bool = False,
         defining: bool = False,
     ) -> None:
-        self._iterables = iterables
+        self._iterables: Sequence[Iterable[Any]] = iterables
         self._several = len(iterables) > 1
         self._star = star and not self._several  # each item is itself an iterable of arguments
         self._strict = strict
@@ -298,6 +298,11 @@ class Intake:
             if nbytes > _LIGHT * len(items):
                 nbytes = sum(map(_news, items, chain([before], items)))
         self.nbytes += nbytes
+
+    def abandon(self) -> None:
+        """Let go of all: whoever keeps this keeps nothing."""
+        self._iterables, self._slices, self._source, self.error = (), None, None, None
+        self._firsts, self._runs, self._left = [], [], []
 
     def values(self, first: int, stop: int) -> Sequence[Any]:
         """The items from `first` to `stop`: scalars as they are, all else packed."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import random
 import threading
+import time
+import weakref
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 
 import pytest
@@ -180,3 +183,50 @@ def test_a_failure_that_is_retried():
         4,
     ]
     assert failed == [2, 2]
+
+
+# --- what an error keeps --------------------------------------------------------------------------------
+
+
+class Item:
+    def __init__(self, n):
+        self.n = n
+
+
+def refuse_three(item):
+    if item.n == 3:
+        raise LookupError(item.n)
+    return item.n
+
+
+@pytest.mark.parametrize("executor", ["serial", "thread", "process"])
+@pytest.mark.parametrize("call", [parallel_map, lambda *args, **kw: [*parallel_imap(*args, **kw)]])
+@pytest.mark.parametrize("make", [list, iter], ids=["list", "iterator"])
+@pytest.mark.parametrize("on_error", ["raise", "return"])
+def test_a_call_that_failed_leaves_nothing_to_the_garbage_collector(executor, call, make, on_error):
+    references = []
+
+    def items():
+        for n in range(6):
+            item = Item(n)
+            references.append(weakref.ref(item))
+            yield item
+
+    gc.collect()
+    gc.disable()
+    try:
+        xs = make(items())
+        try:
+            results = call(refuse_three, xs, executor=executor, on_error=on_error)
+        except LookupError:
+            assert on_error == "raise"
+        else:
+            assert [type(one) for one in results] == [int] * 3 + [LookupError] + [int] * 2
+            del results
+        del xs
+        until = time.monotonic() + 20  # a thread may not have returned yet
+        while any(one() is not None for one in references) and time.monotonic() < until:
+            time.sleep(0.01)
+        assert sum(one() is not None for one in references) == 0
+    finally:
+        gc.enable()
