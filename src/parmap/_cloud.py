@@ -5,11 +5,13 @@ Imported only when it is needed.
 
 from __future__ import annotations
 
+import _thread
 import dis
 import enum
 import functools
 import sys
 import weakref
+from _struct import Struct
 from io import BytesIO, TextIOWrapper
 from types import CodeType, FunctionType, GenericAlias, ModuleType, UnionType
 
@@ -72,7 +74,23 @@ def goes_by_value() -> bool:
 _CACHED = type(functools.lru_cache(lambda: None))
 
 
+def _local(held: dict[str, Any]) -> Any:
+    """What is each thread's own, with what the thread that sent it had there."""
+    made = _thread._local()
+    vars(made).update(held)
+    return made
+
+
+#: What neither `pickle` nor cloudpickle carries, though it is made of what they do.
+_REDUCERS: dict[type, Callable[[Any], Any]] = {
+    Struct: lambda obj: (Struct, (obj.format,)),
+    _thread._local: lambda obj: (_local, (dict(vars(obj)),)),
+}
+_THEIRS: Any = cloudpickle.Pickler.dispatch_table
+
+
 class _Pickler(cloudpickle.Pickler):
+    dispatch_table: Any = _THEIRS.new_child(_REDUCERS)
     home = False
     _keyed = True
     _tells = True  # classes bring along what tells whether they have changed

@@ -371,3 +371,40 @@ def test_a_class_that_counts_its_instances_changes_none_of_them(run):
                 assert parallel_map(func, [Client()], executor=pool) == [(True, True, ANY and 1)]
                 Client()
         """)
+
+
+def test_globals_that_pickle_has_no_way_with(program):
+    """A format that was compiled; and what is each thread's own, with what this one has there."""
+    assert (
+        program.run("""
+        import struct, threading
+        from parmap import SerializationError, parallel_map, run_in_process
+
+        HEADER = struct.Struct("<IH")
+        own = threading.local()
+        own.seen = 5
+
+        def pack(n):
+            own.cached = getattr(own, "cached", n)
+            return HEADER.pack(own.seen, n)
+
+        def outside(n):
+            found = []
+            thread = threading.Thread(target=lambda: found.append(hasattr(own, "seen")))
+            thread.start()
+            thread.join()
+            return found
+
+        assert parallel_map(pack, range(3)) == [pack(n) for n in range(3)]
+        assert parallel_map(outside, [0]) == [[False]] == [outside(0)]
+        own.seen = 6
+        assert parallel_map(pack, range(3)) == [pack(n) for n in range(3)]
+        assert [one.format for one in parallel_map(lambda one: one, [HEADER])] == ["<IH"]
+        own.lock = threading.Lock()
+        try:
+            parallel_map(pack, [1])
+        except SerializationError as error:
+            print("attribute `lock`" in str(error))
+    """)
+        == "True\n"
+    )
