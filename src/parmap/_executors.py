@@ -69,13 +69,8 @@ def run_here(
                     break
         return results, failures, len(results), time.perf_counter() - began
     finally:
-        del (
-            func,
-            values,
-            value,
-            results,
-            failures,
-        )  # which an error's frames would keep, and so itself
+        # Which the frames of an error would keep, and with them itself.
+        del func, values, value, results, failures
 
 
 def _is_fatal(error: BaseException) -> bool:
@@ -257,17 +252,8 @@ class FutureDrive(Drive):
             parcels, parts = _codec.bundle(values)
             function = [bytes(part) for part in self._task.parts]
             blobs = [_codec.as_bytes(part) for part in parts]
-            chunk = self._token, self._number
-            return (
-                run_there,
-                self._task.key,
-                function,
-                parcels,
-                blobs,
-                self._star,
-                self._halts,
-                chunk,
-            )
+            manner = self._star, self._halts, (self._token, self._number)
+            return run_there, self._task.key, function, parcels, blobs, *manner
         from functools import partial
 
         call = partial(
@@ -371,10 +357,9 @@ class SerialDrive(FutureDrive):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(None, None, *args, **kwargs)
-        self._ahead: list[
-            Outcome
-        ] = []  # of items that were run as they were read, and not yet sent
-        self._ahead_of = 0  # the index of the first of them
+        # What items came to that were run as they were read, and not yet sent; and the index of the first.
+        self._ahead: list[Outcome] = []
+        self._ahead_of = 0
         self._halted = False  # by a failure
 
     def read(self, most: int) -> None:
