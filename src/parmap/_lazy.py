@@ -241,9 +241,11 @@ class ParallelIterator(chain[T_co]):
         ready: Iterator[T_co] = flow.ready
         for result in ready:
             return result
-        if flow.awaiting is not None:  # another task asks
+        while flow.awaiting is not None:  # another task asks
             await flow.awaiting.over()
-            return await self.__anext__()
+            ready = flow.ready
+            for result in ready:
+                return result
         drive = flow.running()
         if drive is None:
             raise StopAsyncIteration

@@ -213,10 +213,10 @@ class Stock:
                     return None
             self.reap(wait=True)  # there are places that come free
         try:
-            if self.closed:
-                registry.remember(
-                    self
-                )  # a call goes on in it, which had no worker when it was closed
+            if (
+                self.closed
+            ):  # a call goes on in it that had no worker then, so that it was forgotten
+                registry.remember(self)
             return self._start(number, tenant)
         finally:
             with self._lock:
@@ -431,9 +431,8 @@ class Stock:
         try:
             link.hello(hello, ambience(), self.kind.setup)
         except BaseException:  # such as Ctrl-C
-            if (
-                link in self._leased
-            ):  # else a signal handler has forked, and this is its child's end
+            # If it is not, this is the end of a child that a signal handler has forked.
+            if link in self._leased:
                 link.kill("cancelled")
                 link.child.wait(_process.NEWS)
                 self.discard(link)

@@ -459,6 +459,21 @@ def test_tasks_share_an_iterator(executor):
     assert all(one == sorted(one) for one in taken)
 
 
+def test_a_task_that_comes_late_each_time():
+    """Who takes its results without awaiting anything else is asked for nothing meanwhile."""
+
+    async def main():
+        shared = parallel_imap(square, range(1500), chunksize=1, executor="serial")
+
+        async def take():
+            return [one async for one in shared]
+
+        return await asyncio.gather(take(), take())
+
+    first, second = asyncio.run(asyncio.wait_for(main(), 60))
+    assert sorted(first + second) == [n * n for n in range(1500)]
+
+
 def test_one_of_tasks_that_share_an_iterator_is_cancelled():
     async def main():
         shared = parallel_imap(nap, range(4), chunksize=1, max_workers=1)
