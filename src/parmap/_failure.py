@@ -195,13 +195,27 @@ def _made(how: str, what: Any) -> BaseException:
     else:
         cls = _unpacked(what[0])
         args = what[1] if how == "group" else _unpacked(what[1])
-        # That of the built-in classes takes any `args`, one written in Python may not.
-        news = (base.__dict__.get("__new__") for base in cls.__mro__)
-        error = next(new for new in news if isinstance(new, BuiltinFunctionType))(cls, *args)
+        error = _bare(cls, args)
     if not isinstance(error, BaseException):
         msg = f"{type(error).__name__} is not an exception"
         raise TypeError(msg)
     return error
+
+
+def _bare(cls: type, args: Any) -> Any:
+    """An instance by a `__new__` of the built-in classes', which takes any `args`, as one in Python may not.
+
+    It refuses classes that have, from another base, more in C than it would fill in.
+    """
+    refusals: list[TypeError] = []
+    for base in cls.__mro__:
+        new = base.__dict__.get("__new__")
+        if isinstance(new, BuiltinFunctionType):
+            try:
+                return new(cls, *args)
+            except TypeError as refusal:
+                refusals.append(refusal)
+    raise refusals[0]  # that of the class which knows most of it
 
 
 def _unpacked(data: bytes | None) -> Any:

@@ -283,6 +283,13 @@ class Ended(SystemExit):
         super().__init__(code)
 
 
+class NotThere(LookupError, OSError):
+    """`OSError.__new__` alone can make it, and comes second."""
+
+    def __init__(self, *, path):
+        super().__init__(errno.ENOENT, "not there", path)
+
+
 class Slots(Exception):
     __slots__ = ("empty", "one", "other")
 
@@ -330,6 +337,7 @@ class Slots(Exception):
         lambda: NotInstalled("module"),
         lambda: Unparsed(7),
         lambda: Ended(code=3),
+        lambda: NotThere(path="/a"),
         lambda: Slots(one=1),
     ],
     ids=lambda make: type(make()).__name__,
@@ -404,6 +412,18 @@ def test_new_with_required_arguments():
     error = caught(Alive(lambda x: NewNeedsMore(status=x)), [503])
     assert type(error) is NewNeedsMore
     assert (error.args, error.status) == (("status 503",), 503)
+
+
+def test_bases_in_c():
+    """lxml's have a `__new__` of their own, which does not make what is a `SyntaxError`, too."""
+    etree = pytest.importorskip("lxml.etree")
+    with pytest.raises(etree.XMLSyntaxError) as info:
+        etree.fromstring("<a>")
+    again = caught(lambda _: etree.fromstring("<a>"))
+    assert type(again) is etree.XMLSyntaxError
+    assert str(again) == str(info.value)
+    assert (again.args, again.position) == (info.value.args, info.value.position)
+    assert fields(again).keys() >= {"lineno", "code"}
 
 
 def sealed(base):
