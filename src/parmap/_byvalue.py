@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import copyreg
 import marshal
+import struct
 import sys
 import types
 from _frozen_importlib import ModuleSpec
 from _operator import is_
-from _pickle import Pickler, Unpickler
+from _pickle import PickleBuffer, Pickler, Unpickler
 from io import BytesIO
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 
@@ -206,6 +207,8 @@ class SimplePickler(Pickler):
             return reduce_function(obj, names_in(obj.__code__), self.globals)
         if issubclass(kind, _globals.Piece):
             return obj.reduce(self)
+        if kind is memoryview:
+            return reduce_view(obj)
         if kind is ModuleType:
             name = obj.__name__
             if name in PROGRAM or sys.modules.get(name) is not obj:
@@ -272,6 +275,20 @@ def _marshalled(code: CodeType) -> bytes:
         return marshal.dumps(code, 2)
     except ValueError:  # there are slices among them, from Python 3.14 on
         return marshal.dumps(code)
+
+
+def reduce_view(view: memoryview) -> Any:
+    """A memoryview, with a copy of what it shows. As cloudpickle has it, it would arrive as bytes."""
+    if not view.c_contiguous:
+        msg = "this memoryview is not C-contiguous"
+        raise TypeError(msg)
+    if view.shape == (0,):
+        shown: Any = b"" if view.readonly else bytearray()
+    else:
+        shown = PickleBuffer(view.cast("B"))
+    arguments = shown, view.format, view.shape
+    view_of(*arguments).release()  # else it would be a worker, or the caller, that cannot make it
+    return view_of, arguments
 
 
 #: What each process has one of: a copy would have nothing to do with it. Methods of the last two are
@@ -427,6 +444,13 @@ def _import(name: str) -> ModuleType:
 def singleton(module: str, name: str) -> Any:
     """That of this process."""
     return getattr(_import(module), name)
+
+
+def view_of(shown: Any, form: Any, shape: Any) -> memoryview:
+    """A memoryview of numbers of this format and in this shape."""
+    if shape == (0,):  # which cannot be cast
+        return memoryview(type(shown)(struct.calcsize(form))).cast(form)[:0]
+    return memoryview(shown).cast("B").cast(form, shape)
 
 
 def _make(

@@ -104,6 +104,8 @@ class _Pickler(cloudpickle.Pickler):
         if issubclass(kind, _globals.Piece):
             return obj.reduce(self)
         _check_can_travel(obj)
+        if kind is memoryview:
+            return _byvalue.reduce_view(obj)
         if kind is _CACHED and not _byvalue.importable(obj):
             return self._reduce_cached(obj)
         if kind is functools.cached_property:  # before Python 3.12 it holds a lock

@@ -34,6 +34,7 @@ _WAYS_OUT = {
     "_socket": "open it inside the function, or once for each worker in a Pool's `initializer`",
     "socket": "open it inside the function, or once for each worker in a Pool's `initializer`",
     "generator": "pass a list of what it yields",
+    "memoryview": "pass its `tobytes()`, or what it shows as an array",
     "_contextvars": "read it in the caller and pass its value",
 }
 _ELSE = "create it inside the function, or once for each worker in a Pool's `initializer`"
@@ -48,6 +49,7 @@ _WAYS_BACK = {
     "_socket": "return what was read from it",
     "socket": "return what was read from it",
     "generator": "return a list of what it yields",
+    "memoryview": "return its `tobytes()`, or what it shows as an array",
     "async_generator": "the function is an `async def`: map one that calls it by `asyncio.run`",
     "coroutine": "the function is an `async def`: map one that calls it by `asyncio.run`",
     "_contextvars": "return its value",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import array
 import concurrent.futures
 import copy
+import ctypes
 import itertools
 import multiprocessing
 import sys
@@ -12,7 +14,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from parmap import Pool, parallel_imap, parallel_map, parallel_starmap
+from parmap import (
+    Pool,
+    SerializationError,
+    parallel_imap,
+    parallel_map,
+    parallel_starmap,
+    run_in_process,
+)
 
 from .common import ERRORS, SHAPES, CustomError, Fails, generator, outcome, same, values
 
@@ -440,13 +449,87 @@ def test_arrays(np):
     ]
     for chunksize in (None, 1, 3):
         got = parallel_map(kind, items, chunksize=chunksize)
-        for (cls, array), item in zip(got, items, strict=True):
+        for (cls, made), item in zip(got, items, strict=True):
             assert cls is np.ndarray
-            assert array.dtype == item.dtype
-            np.testing.assert_array_equal(array, item)
+            assert made.dtype == item.dtype
+            np.testing.assert_array_equal(made, item)
     rows = np.arange(12).reshape(4, 3)
     np.testing.assert_array_equal(parallel_map(np.sum, rows), rows.sum(axis=1))
     assert parallel_map(same_thing, np.arange(5)) == [0, 1, 2, 3, 4]
+
+
+NUMBERS = memoryview(array.array("d", [1.0, 2.0, -0.0, 4.0]))
+VIEWS = {
+    "numbers": NUMBERS,
+    "large": memoryview(array.array("q", range(100_000))),
+    "large, not to be written": memoryview(bytes(range(256)) * 1000),
+    "bytes": memoryview(b"bytes"),
+    "bytes to be written": memoryview(bytearray(b"bytes")),
+    "characters": memoryview(b"bytes").cast("c"),
+    "native": memoryview(b"bytes123").cast("@h"),
+    "two dimensions": NUMBERS.cast("B").cast("d", (2, 2)),
+    "no dimension": memoryview(b"12345678").cast("q", ()),
+    "a part": NUMBERS[1:3],
+    "empty": NUMBERS[:0],
+    "empty, not to be written": memoryview(b""),
+}
+
+
+def seen(view):
+    """All that a memoryview shows."""
+    told = view.format, view.itemsize, view.ndim, view.shape, view.strides, view.readonly
+    return type(view).__name__, *told, view.tobytes(), view.tolist()
+
+
+GLOBAL_VIEW = memoryview(array.array("h", [1, 2, 3]))
+
+
+@pytest.mark.parametrize("executor", ["process", "thread", "serial"])
+@pytest.mark.parametrize("name", VIEWS)
+def test_memoryviews(name, executor):
+    view = VIEWS[name]
+
+    def returned(item):
+        return item
+
+    expected = seen(view)
+    assert parallel_map(seen, [view, view], executor=executor) == [expected] * 2
+    assert parallel_map(lambda held: seen(held["view"]), [{"view": view}]) == [expected]
+    assert parallel_map(lambda _: seen(view), [0], executor=executor) == [expected]
+    assert [*map(seen, parallel_map(returned, [view], executor=executor))] == [expected]
+    assert seen(run_in_process(returned, view)) == expected
+
+
+def test_a_memoryview_that_is_a_global():
+    assert parallel_map(lambda _: sum(GLOBAL_VIEW), [0]) == [6]
+
+
+def test_memoryviews_are_copies():
+    def set_first(view):
+        view[0] = 7
+        return view
+
+    view = memoryview(array.array("d", [1.0, 2.0]))
+    (made,) = parallel_map(set_first, [view])
+    assert (view[0], made[0]) == (1, 7)
+    made[1] = 8
+    assert made.tolist() == [7, 8]
+
+
+@pytest.mark.parametrize(
+    ("view", "said"),
+    [
+        (memoryview(b"123456")[::2], "not C-contiguous"),
+        (memoryview((ctypes.c_int * 2)()), "native single character format"),
+        (memoryview((ctypes.c_byte * 2 * 0)()), "zeros in shape"),
+    ],
+    ids=["gaps", "format", "nothing in two dimensions"],
+)
+def test_memoryviews_that_cannot_travel(view, said):
+    with pytest.raises(SerializationError, match=said) as info:
+        parallel_map(len, [view])
+    assert "memoryview object, the item, cannot be sent" in str(info.value)
+    assert "pass its `tobytes()`" in str(info.value)
 
 
 def test_deep_nesting():
