@@ -6,6 +6,7 @@ import sys
 from _contextvars import ContextVar  # `contextvars` adds nothing but the time to import it
 
 from . import _ambience
+from ._handlers import let_pass
 from ._options import EXECUTORS, MapOptions, env_executor, env_max_workers
 
 TYPE_CHECKING = False
@@ -50,7 +51,11 @@ def describe(func: Any) -> str:
     # Only a partial is asked: others may have any attribute that they are asked for, without end.
     while (type(func).__module__, type(func).__name__) == ("functools", "partial"):
         func = func.func
-    name = getattr(func, "__name__", None)
+    try:
+        name = getattr(func, "__name__", None)
+    except Exception as error:  # of a `__getattr__` that looks it up in a dictionary, say
+        let_pass(error)
+        name = None
     return name if isinstance(name, str) else type(func).__name__
 
 

@@ -6,6 +6,7 @@ import array
 import concurrent.futures
 import copy
 import ctypes
+import functools
 import itertools
 import multiprocessing
 import sys
@@ -21,6 +22,7 @@ from parmap import (
     parallel_map,
     parallel_starmap,
     run_in_process,
+    spawn_each,
 )
 
 from .common import ERRORS, SHAPES, CustomError, Fails, generator, outcome, same, values
@@ -416,6 +418,30 @@ def test_odd_items_and_results(cls, executor):
     assert [type(one) for one in got] == [cls] * 5
     got = list(parallel_imap(same_thing, [cls() for _ in range(5)], executor=executor))
     assert [type(one) for one in got] == [cls] * 5
+
+
+class AttrDict(dict):
+    """Has whatever it holds as attributes, and raises KeyError for others."""
+
+    __getattr__ = dict.__getitem__
+
+    def __call__(self, x):
+        return self.scale * x
+
+
+@pytest.mark.parametrize("executor", ["process", "thread", "serial"])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_functions_whose_name_cannot_be_asked_for(executor, wrapped):
+    func = AttrDict(scale=3)
+    if wrapped:
+        func = functools.partial(func)
+    assert parallel_map(func, [1, 2], executor=executor) == [3, 6]
+    assert list(parallel_imap(func, [1, 2], executor=executor)) == [3, 6]
+    assert run_in_process(func, 1) == 3
+    assert spawn_each(func, [1]) == [3]
+    with pytest.raises(TypeError) as caught:
+        parallel_map(func, [None], executor=executor)
+    assert caught.value.__notes__ == ["parmap: item 0 of parallel_map(AttrDict)"]
 
 
 @pytest.mark.parametrize(
