@@ -40,6 +40,9 @@ HEAP = 1 << 9
 #: What a class holds of its code, which only its program changes.
 _CODE = (types.FunctionType, classmethod, staticmethod, property, type, types.MemberDescriptorType)
 
+#: What a class may hold for its instances, while to set it would set something of the class itself.
+_FIXED = ("__name__", "__class__", "__bases__", "__mro__")
+
 # --- in the caller --------------------------------------------------------------------------------
 
 
@@ -73,6 +76,7 @@ def reduce(
         attributes = {key: value for key, value in attributes.items() if key not in cls.__members__}
     elif _remember is not None and make is getattr(_inside, "_make_skeleton_class", None):
         make, arguments = _make, _with_more(cls, arguments)
+        attributes = _without_fixed(attributes, arguments[3])
         if _is_typed_dict(type(cls), cls.__bases__):
             arguments = (*arguments[:2], cls.__bases__, *arguments[3:])
     told = {
@@ -151,6 +155,22 @@ def _with_more(cls: type, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     if slots:  # empty ones, as a NamedTuple has, make no difference to what is pickled
         given["__slots__"] = slots
     return (*arguments[:3], given, *arguments[4:])
+
+
+def _without_fixed(attributes: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Attributes without those that cannot be set, which are `given` as the class is made.
+
+    A property is given as an empty one and filled later, since its functions may refer to the class.
+    """
+    fixed = {name: attributes[name] for name in _FIXED if name in attributes}
+    given |= {
+        name: property() if type(value) is property else value for name, value in fixed.items()
+    }
+    return {
+        name: value
+        for name, value in attributes.items()
+        if name not in fixed or type(value) is property
+    }
 
 
 def _all_of(cls: Any, argument: Any) -> Any:
@@ -340,7 +360,11 @@ def _set_state(cls: Any, state: Any) -> None:
         for name, value in changed.items()
         if not told[name] and name not in _OF_CLASSES
     )
-    setter(cls, (changed, slots))
+    given = {name for name in changed if name in _FIXED and type(own.get(name)) is property}
+    for name in given:
+        value = changed[name]
+        own[name].__init__(value.fget, value.fset, value.fdel, value.__doc__)
+    setter(cls, ({name: changed[name] for name in changed if name not in given}, slots))
     for name in before.keys() - told.keys():
         if name in own:
             delattr(cls, name)

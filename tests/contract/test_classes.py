@@ -97,6 +97,51 @@ def test_members_of_an_enum(run, kind):
     )
 
 
+def test_what_classes_have_for_instances_under_names_of_their_own(run):
+    """To set `__name__` would be to give the class another one."""
+    run("""
+        class Timed:
+            __mro__ = "no order"
+            def __init__(self, func): self.func = func
+            @property
+            def __name__(self):
+                "As it is called."
+                return f"{Timed.prefix}{__class__.prefix}_{self.func.__name__}"
+            @__name__.setter
+            def __name__(self, name): self.func.__name__ = name
+            prefix = "timed"
+            def __call__(self, x):
+                cls = type(self)
+                return self.func(x), self.__name__, cls.__name__, vars(Timed)["__name__"].__doc__, self.__mro__
+
+        class Renamed(Timed):
+            __name__ = "renamed"
+
+        class Meta(type): pass
+        class Made(Timed, metaclass=Meta):
+            @property
+            def __name__(self): return super().__name__.upper()
+
+        class Stands:
+            @property
+            def __class__(self): return int
+
+        for cls in Timed, Renamed, Made:
+            @cls
+            def double(x): return 2 * x
+            check(double, [1, 2])
+            check(lambda x: (double(x), type(double) is cls), [1])
+            with Pool(1) as pool:
+                func, = parallel_map(lambda func: func, [double], executor=pool)
+                assert type(func) is cls and func(1) == double(1)
+        def set_name(timed):
+            timed.__name__ = "another"
+            return timed.__name__
+        check(set_name, [Timed(lambda x: x)])
+        check(lambda x: (isinstance(Stands(), int), type(Stands()) is Stands), [1])
+        """)
+
+
 def test_subclasses_are_made_without_a_word(run):
     run("""
         class Plugin:
