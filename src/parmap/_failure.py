@@ -35,6 +35,10 @@ _CHAIN = 50
 _MESSAGE = 100_000
 
 
+#: Types of which two that are equal show the same.
+_EXACT = SCALARS - {float, complex}
+
+
 # --- in the worker --------------------------------------------------------------------------------
 
 
@@ -152,9 +156,17 @@ def _read(field: Any, error: BaseException) -> Any:
         return _NOTHING
 
 
-def _same(one: object, other: object) -> bool:
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values show the same; what is large is not shown for that, where it need not be."""
+    kind = type(one)
+    if one is other:
+        return True
+    if kind is type(other) and kind in _EXACT:
+        return bool(one == other)
+    if kind is type(other) is tuple and len(one) == len(other):
+        return all(map(_same, one, other))
     try:
-        return one is other or repr(one) == repr(other)
+        return repr(one) == repr(other)
     except BaseException:  # a `__repr__` is the user's
         return False
 

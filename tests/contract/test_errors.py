@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import copy
 import errno
 import gc
 import itertools
@@ -30,6 +31,7 @@ from parmap import (
     Pool,
     RemoteError,
     SerializationError,
+    _failure,
     parallel_imap,
     parallel_map,
     parallel_starmap,
@@ -208,6 +210,16 @@ def test_an_attribute_that_cannot_travel():
     assert type(error) is HoldsALock
     assert error.args == ("m",)
     assert error.kept == "kept"
+
+
+VALUES = [None, True, 1, 1.0, -0.0, 0.0, 1j, "1", b"1", "b'1'", Fraction(1), (), (1,), (1.0,), [1]]
+
+
+@pytest.mark.parametrize("one", VALUES, ids=repr)
+def test_two_that_show_the_same(one):
+    for other in [*VALUES, copy.deepcopy(one)]:
+        for its, others in ((one, other), ((one, 2), (other, 2)), ((one,), (other, 2))):
+            assert _failure._same(its, others) == (repr(its) == repr(others)), (its, others)
 
 
 def test_slots():
