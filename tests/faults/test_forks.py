@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 
 def test_while_another_thread_hands_something_to_multiprocessing() -> None:
     run("""
-        import multiprocessing, os, sys, threading, time, warnings
+        import multiprocessing, os, sys, threading, warnings
         import parmap
 
         warnings.simplefilter("ignore")
@@ -21,8 +21,9 @@ def test_while_another_thread_hands_something_to_multiprocessing() -> None:
 
         class Slow:
             def __reduce__(self):
-                began.set()
-                time.sleep(0.5)
+                if parmap._process._main_lock.locked():
+                    inside.set()
+                    go_on.wait()
                 return int, (3,)
 
         def locked(x, lock):
@@ -34,17 +35,16 @@ def test_while_another_thread_hands_something_to_multiprocessing() -> None:
 
         assert call(3) == 4
         main = sys.modules["__main__"]
-        began = threading.Event()
+        inside, go_on = threading.Event(), threading.Event()
         thread = threading.Thread(target=call, args=(Slow(),))
         thread.start()
-        began.wait()
-        while not parmap._process._main_lock.locked():
-            time.sleep(0.001)
+        inside.wait()
         child = os.fork()
         if not child:
             assert sys.modules["__main__"] is main
             os._exit(call(3))
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 4
+        go_on.set()
         thread.join()
     """)
 
