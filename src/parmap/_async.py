@@ -13,14 +13,24 @@ if TYPE_CHECKING:
     from ._drive import Drive
 
 
-class Turn:
-    """That of one of several tasks that ask for results."""
+class Asking:
+    """A task's waiting for the next results, while others that want some of the same iterator wait for it."""
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._over = asyncio.Event()
 
     async def over(self) -> None:
-        """Wait for its end."""
+        """Wait for its end.
+
+        Raises:
+            ValueError: It is in another event loop, which may have been stopped.
+        """
+        if asyncio.get_running_loop() is not self._loop:
+            msg = (
+                "parallel_imap is asked for a result by another event loop, which is waiting for it"
+            )
+            raise ValueError(msg)
         await self._over.wait()
 
     def end(self) -> None:
@@ -34,7 +44,6 @@ async def advance(drive: Drive) -> None:
     drive.blocking = False
     drive.settle()
     if drive.verdict is not None or drive.delivered:
-        await asyncio.sleep(0)  # other tasks get their turn all the same
         return
     happened = asyncio.Event()
     descriptors = drive.descriptors()

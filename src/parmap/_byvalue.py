@@ -279,13 +279,12 @@ def _marshalled(code: CodeType) -> bytes:
 
 def reduce_view(view: memoryview) -> Any:
     """A memoryview, with a copy of what it shows. As cloudpickle has it, it would arrive as bytes."""
-    if not view.c_contiguous:
-        msg = "this memoryview is not C-contiguous"
-        raise TypeError(msg)
     if view.shape == (0,):
         shown: Any = b"" if view.readonly else bytearray()
-    else:
+    elif view.c_contiguous:
         shown = PickleBuffer(view.cast("B"))
+    else:
+        shown = view.tobytes() if view.readonly else bytearray(view.tobytes())
     arguments = shown, view.format, view.shape
     view_of(*arguments).release()  # else it would be a worker, or the caller, that cannot make it
     return view_of, arguments

@@ -41,7 +41,7 @@ HEAP = 1 << 9
 _CODE = (types.FunctionType, classmethod, staticmethod, property, type, types.MemberDescriptorType)
 
 #: What a class may hold for its instances, while to set it would set something of the class itself.
-_FIXED = ("__name__", "__class__", "__bases__", "__mro__")
+_UNSETTABLE = ("__name__", "__class__", "__bases__", "__mro__")
 
 # --- in the caller --------------------------------------------------------------------------------
 
@@ -162,7 +162,7 @@ def _without_fixed(attributes: dict[str, Any], given: dict[str, Any]) -> dict[st
 
     A property is given as an empty one and filled later, since its functions may refer to the class.
     """
-    fixed = {name: attributes[name] for name in _FIXED if name in attributes}
+    fixed = {name: attributes[name] for name in _UNSETTABLE if name in attributes}
     given |= {
         name: property() if type(value) is property else value for name, value in fixed.items()
     }
@@ -360,7 +360,7 @@ def _set_state(cls: Any, state: Any) -> None:
         for name, value in changed.items()
         if not told[name] and name not in _OF_CLASSES
     )
-    given = {name for name in changed if name in _FIXED and type(own.get(name)) is property}
+    given = {name for name in changed if name in _UNSETTABLE and type(own.get(name)) is property}
     for name in given:
         value = changed[name]
         own[name].__init__(value.fget, value.fset, value.fdel, value.__doc__)

@@ -74,17 +74,11 @@ def goes_by_value() -> bool:
 _CACHED = type(functools.lru_cache(lambda: None))
 
 
-def _local(held: dict[str, Any]) -> Any:
-    """What is each thread's own, with what the thread that sent it had there."""
-    made = _thread._local()
-    vars(made).update(held)
-    return made
-
-
-#: What neither `pickle` nor cloudpickle carries, though it is made of what they do.
+#: What neither `pickle` nor cloudpickle carries, though it is made of what they do; of what is each thread's
+#: own, that of the thread that sends it.
 _REDUCERS: dict[type, Callable[[Any], Any]] = {
     Struct: lambda obj: (Struct, (obj.format,)),
-    _thread._local: lambda obj: (_local, (dict(vars(obj)),)),
+    _thread._local: lambda obj: (_thread._local, (), dict(vars(obj))),
 }
 _THEIRS: Any = cloudpickle.Pickler.dispatch_table
 

@@ -17,14 +17,13 @@ from ._cpus import available_cpus
 from ._drive import Drive
 from ._errors import WorkerDied
 from ._plain import SCALARS
-from ._plan._chunks import SLICE
 from ._plan._vocabulary import GaveBack, Stop, WorkerGone, WorkerReady
 from ._runner import unpack_item
 from ._serialization import SerializationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any, Protocol
 
     from ._link import Task
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
 
 
 def run_here(
-    func: Callable[..., Any], values: Sequence[Any], *, star: bool, halts: bool, context: Any
+    func: Callable[..., Any], values: Iterable[Any], *, star: bool, halts: bool, context: Any
 ) -> Outcome:
     """Run a chunk in this process; with `context`, each item in a copy of it."""
     began = time.perf_counter()
@@ -65,7 +64,7 @@ def run_here(
                     raise  # Ctrl-C in the caller's own thread is no item's failure
                 failures.append((len(results), _tidy(error), _is_fatal(error)))
                 results.append(None)
-                if halts:
+                if halts or failures[-1][2]:
                     break
         return results, failures, len(results), time.perf_counter() - began
     finally:
@@ -98,7 +97,7 @@ def run_there(
 ) -> tuple[Any, ...]:
     """Run a chunk in somebody else's worker, bytes in and bytes out.
 
-    No two chunks are the same: Dask would run the function once for all that are.
+    `_chunk` makes each call another one: Dask runs equal ones once.
     """
     try:
         if key not in _functions:
@@ -177,7 +176,42 @@ class Applying:
 # --- the drive ------------------------------------------------------------------------------------
 
 
-class FutureDrive(Drive):
+class ChunkDrive(Drive):
+    """A call whose workers are no more than places where chunks run."""
+
+    may_be_broken = False  # results may be `Broken`, of which the outcome does not say so
+
+    def start_worker(self, worker: int) -> None:
+        """See `Drive`: there always is one."""
+        self.feed(WorkerReady(time.monotonic(), worker))
+
+    def release_worker(self, worker: int) -> None:
+        """See `Drive`."""
+
+    def running(self, worker: int) -> tuple[int | None, float]:  # noqa: ARG002 -- nobody can know
+        """See `Drive`."""
+        return None, 0.0
+
+    def take(self, worker: int, first: int, stop: int, outcome: Outcome) -> None:
+        """Take in what a chunk came to."""
+        results, failures, ran, seconds = outcome
+        end: BaseException | None = None
+        for place, failure, fatal in failures:
+            if fatal:  # serial code would not come further
+                end = failure
+                del results[place:]
+                break
+            results[place] = Broken(failure, raised=True)
+        if results:
+            broken = bool(failures) or self.may_be_broken
+            self.took(worker, first, results, seconds, broken=broken)
+        if end is not None:
+            self.failed(worker, first + len(results), end, fatal=True)
+        if ran < stop - first:
+            self.feed(GaveBack(time.monotonic(), worker, [(first + ran, stop)]))
+
+
+class FutureDrive(ChunkDrive):
     """A call on an executor: each of the plan's workers is a place in it."""
 
     def __init__(
@@ -194,6 +228,7 @@ class FutureDrive(Drive):
         super().__init__(*args, **kwargs)
         self._executor = executor
         self._task = task  # the function, packed, if it leaves this process
+        self.may_be_broken = task is not None
         self._func = func
         self._star = star
         self._halts = halts
@@ -203,13 +238,6 @@ class FutureDrive(Drive):
         self._number = 0
         self._token = os.urandom(8).hex()  # of this call
         self._listener: Callable[[], None] | None = None
-
-    def start_worker(self, worker: int) -> None:
-        """See `Drive`: there always is one."""
-        self.feed(WorkerReady(time.monotonic(), worker))
-
-    def release_worker(self, worker: int) -> None:
-        """See `Drive`."""
 
     def kill_worker(self, worker: int, overdue: int | None) -> None:  # noqa: ARG002 -- cannot be one
         """See `Drive`: it cannot be killed, so it is left alone and nobody listens to it any more."""
@@ -232,6 +260,8 @@ class FutureDrive(Drive):
         self._chunks[number] = worker, first, stop, future
 
     def _report(self, number: int, future: Any) -> None:
+        if number and number not in self._chunks:
+            return  # nobody waits for it any more
         self._inbox.put((number, future))
         listener = self._listener
         if listener is not None:
@@ -267,7 +297,10 @@ class FutureDrive(Drive):
         return (call,)
 
     def take_back(self, worker: int, *, leave_one: bool = False) -> list[tuple[int, int]]:
-        """See `Drive`: what has been submitted and not begun is taken back whole, or not at all."""
+        """See `Drive`: what has been submitted and not begun is taken back whole.
+
+        Nothing is, if one item is to be left: two places would take a chunk that waits from each other.
+        """
         spans: list[tuple[int, int]] = []
         if leave_one:
             return spans
@@ -276,10 +309,6 @@ class FutureDrive(Drive):
                 del self._chunks[number]
                 spans.append((first, stop))
         return spans
-
-    def running(self, worker: int) -> tuple[int | None, float]:  # noqa: ARG002 -- nobody can know
-        """See `Drive`."""
-        return None, 0.0
 
     def wait(self, until: float) -> None:
         """See `Drive`."""
@@ -312,28 +341,11 @@ class FutureDrive(Drive):
         if error is not None:
             self.feed(Stop(now, _explained(error, first, stop)))
             return
-        self._take(worker, first, stop, self._outcome(future.result()))
-
-    def _take(self, worker: int, first: int, stop: int, outcome: Outcome) -> None:
-        """Take in what a chunk came to."""
-        results, failures, ran, seconds = outcome
-        end: BaseException | None = None
-        for place, failure, fatal in failures:
-            if fatal:  # serial code would not come further
-                end = failure
-                del results[place:]
-                break
-            results[place] = Broken(failure, raised=True)
-        if results:
-            broken = bool(failures) or self._task is not None  # perhaps
-            self.took(worker, first, results, seconds, broken=broken)
-        if end is not None:
-            self.failed(worker, first + len(results), end, fatal=True)
-        if ran < stop - first:
-            self.feed(GaveBack(time.monotonic(), worker, [(first + ran, stop)]))
+        outcome = self._outcome(future.result())
+        self.take(worker, first, stop, outcome)
         # The future keeps them, the executor's frames the future, and an error's frames those.
-        results.clear()
-        failures.clear()
+        outcome[0].clear()
+        outcome[1].clear()
 
     def _outcome(self, result: Any) -> Outcome:
         if self._task is None:
@@ -349,77 +361,9 @@ class FutureDrive(Drive):
         for worker, *_ in list(self._chunks.values()):
             self.take_back(worker)
         # What runs cannot be stopped; it is waited for only where nobody can tell the difference.
-        self._executor.close(wait=not abrupt and not self._chunks)
-
-
-class SerialDrive(FutureDrive):
-    """A call in the caller's own thread: as `map` does, it runs each item before it reads the next."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(None, None, *args, **kwargs)
-        # What items came to that were run as they were read, and not yet sent; and the index of the first.
-        self._ahead: list[Outcome] = []
-        self._ahead_of = 0
-        self._halted = False  # by a failure
-
-    def read(self, most: int) -> None:
-        """See `Drive`."""
-        if self.intake.is_silent:  # nobody can tell when it is read
-            super().read(most)
-            return
-        if self._halted or self.intake.error is not None:
-            return  # the plan is about to hear of it
-        began, count, ended = time.perf_counter(), 0, False
-        while count < most and not ended and time.perf_counter() - began < SLICE:
-            got, ended = self.read_untold(1)
-            if not got:
-                break
-            count += 1
-            self._run_ahead()
-            if self._halted:
-                break
-        self.tell_read(count, ended)
-
-    def _run_ahead(self) -> None:
-        """Run the item that was read last."""
-        index = self._ahead_of + len(self._ahead)
-        self._ahead.append(self._run(index, index + 1))
-        self._halted = self._halts and bool(self._ahead[-1][1])
-
-    def _run(self, first: int, stop: int) -> Outcome:
-        return run_here(
-            self._func,
-            self.intake.values(first, stop),
-            star=self._star,
-            halts=self._halts,
-            context=None,
-        )
-
-    def send(self, worker: int, first: int, stop: int) -> None:
-        """See `Drive`: those that have not run yet do so now."""
-        if not (self._ahead and first == self._ahead_of):
-            self._take(worker, first, stop, self._run(first, stop))
-            return
-        outcomes, self._ahead = self._ahead[: stop - first], self._ahead[stop - first :]
-        self._ahead_of += len(outcomes)
-        self._take(worker, first, stop, _joined(outcomes))
-
-    def wait(self, until: float) -> None:
-        """See `Drive`: nothing is ever on its way."""
-
-    def close(self, *, abrupt: bool) -> None:
-        """See `Drive`: nothing runs beside it."""
-
-
-def _joined(outcomes: Sequence[Outcome]) -> Outcome:
-    """What so many chunks of one item each came to."""
-    results = [result for (result,), _, _, _ in outcomes]
-    failures = [
-        (place, error, fatal)
-        for place, (_, failed, _, _) in enumerate(outcomes)
-        for _, error, fatal in failed
-    ]
-    return results, failures, len(outcomes), sum(seconds for *_, seconds in outcomes)
+        still_runs = bool(self._chunks)
+        self._chunks.clear()
+        self._executor.close(wait=not (abrupt or still_runs))
 
 
 def _explained(error: BaseException, first: int, stop: int) -> BaseException:

@@ -219,15 +219,14 @@ def _bare(cls: type, args: Any) -> Any:
 
     It refuses classes that have, from another base, more in C than it would fill in.
     """
-    refusals: list[TypeError] = []
-    for base in cls.__mro__:
-        new = base.__dict__.get("__new__")
-        if isinstance(new, BuiltinFunctionType):
-            try:
-                return new(cls, *args)
-            except TypeError as refusal:
-                refusals.append(refusal)
-    raise refusals[0]  # that of the class which knows most of it
+    news = [base.__dict__.get("__new__") for base in cls.__mro__]
+    usable = [new for new in news if isinstance(new, BuiltinFunctionType)]
+    for new in usable:
+        try:
+            return new(cls, *args)
+        except TypeError as error:
+            let_pass(error)
+    return usable[0](cls, *args)  # which says why it cannot
 
 
 def _unpacked(data: bytes | None) -> Any:

@@ -7,6 +7,7 @@ built-in containers, whose iteration runs nobody's code, are read in bulk.
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_right
 from itertools import chain, islice, zip_longest
 
@@ -28,7 +29,7 @@ from ._plan._chunks import HEAVY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
     from typing import Any
 
     from ._classes import Definition
@@ -94,13 +95,14 @@ class Intake:
         self.quick: Quick | None = None
         self.kinds: set[type] = set()  # the types of what was read, as it is kept
         self.nbytes = 0  # of what was read last, as far as it is known
+        self.came = 0, False  # how many items that were, and whether they were the last
         self.total = _length(iterables)
         self.error: BaseException | None = None  # what the input raised
         self.refused: list[tuple[int, Exception]] = []  # items that cannot be serialised
 
     @property
     def is_silent(self) -> bool:
-        """Whether nobody's code runs when it is read."""
+        """Whether nobody's code runs as it is read."""
         return self._bulk
 
     def read(self, count: int) -> tuple[int, bool]:
@@ -132,12 +134,43 @@ class Intake:
             let_pass(error)
             # Without this very frame, which would keep what was read for as long as the error is kept.
             self.error = error.with_traceback(_traceback.below_ours(error.__traceback__))
+        self._file(run)
+        return len(run), ended
+
+    def read_in_turn(self, most: int, until: float) -> Generator[Any]:
+        """Read up to `most` items until then, each as it is asked for; `came` tells how that went.
+
+        For who uses them in this process, before the next is read. As `read` it notes what is raised.
+        """
+        run: list[Any] = []
+        ended = False
+        self.nbytes = 0
+        try:
+            if self._source is None:
+                self._source = self._open()
+            for item in islice(self._source, most):
+                run.append(tuple(item) if self._star else item)
+                if type(item) in SIZED:
+                    self.nbytes += len(item)
+                yield run[-1]
+                if self.nbytes > HEAVY or time.perf_counter() > until:
+                    break
+            else:
+                ended = len(run) < most
+        except Exception as error:
+            let_pass(error)
+            self.error = error.with_traceback(_traceback.below_ours(error.__traceback__))
+        finally:
+            self._file(run)
+            self.came = len(run), ended
+
+    def _file(self, run: Any) -> None:
+        """Keep what has been read."""
         if len(run):
             self._firsts.append(self._read)
             self._runs.append(run)
             self._left.append(len(run))
             self._read += len(run)
-        return len(run), ended
 
     def _open(self) -> Iterator[Any]:
         if self._several:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self, TypeVar
 
-    from ._async import Turn
+    from ._async import Asking
     from ._choice import Call
     from ._drive import Drive
 
@@ -46,7 +46,7 @@ class Flow:
         self.ready: Iterator[Any] = iter(())  # over the batch; perhaps handed out, and not used up
         self._lock = careful(_thread.allocate_lock())  # several threads may ask
         self._asking = 0  # the thread that does now
-        self.awaiting: Turn | None = None  # a task does, whose turn it is
+        self.awaiting: Asking | None = None  # a task does
         self.closing = False
 
     def __iter__(self) -> Flow:
@@ -179,13 +179,13 @@ def _refusal(how: str) -> Iterator[Any]:
 async def _fill(flow: Flow, drive: Drive) -> None:  # by itself: see `Drive.run`
     from . import _async
 
-    flow.awaiting = turn = _async.Turn()
+    flow.awaiting = asking = _async.Asking()
     try:
         while not flow.closing and not flow.refill(drive):
             await _async.advance(drive)
     finally:
         flow.awaiting = None
-        turn.end()
+        asking.end()
 
 
 class ParallelIterator(chain[T_co]):

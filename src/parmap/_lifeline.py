@@ -17,7 +17,8 @@ GRACE = 0.5
 
 # --- in the caller --------------------------------------------------------------------------------
 
-_ends: dict[str, tuple[int, int]] = {}  # of "this" process
+#: The pipe's, by "this" process: a dictionary, since that is set, and emptied, in one step.
+_ends: dict[str, tuple[int, int]] = {}
 
 
 def end() -> int:

@@ -81,17 +81,16 @@ def make_drive(call: Call) -> Drive:
         rules.known = _costs.get(task.key)
         drive = MapDrive(stock, task, rules, intake, **common)
     else:
-        from . import _executors
+        from . import _executors, _serial
 
-        common.update(star=call.star, halts=halts)
+        manner: dict[str, Any] = {"star": call.star, "halts": halts, **common}
         if executor == "serial":
-            rules = _rules(call, 1, intake)
-            drive = _executors.SerialDrive(call.func, rules, intake, **common)
+            drive = _serial.SerialDrive(call.func, _rules(call, 1, intake), intake, **manner)
         else:
             runner, workers, context = _runner(call)
             rules = _rules(call, workers, intake)
             drive = _executors.FutureDrive(
-                runner, task, call.func, rules, intake, context=context, **common
+                runner, task, call.func, rules, intake, context=context, **manner
             )
     drive.seconds_allowed = options.timeout or 0.0
     return drive

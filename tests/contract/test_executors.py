@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import random
+import sys
 import threading
 import time
 import weakref
@@ -183,6 +184,55 @@ def test_a_failure_that_is_retried():
         4,
     ]
     assert failed == [2, 2]
+
+
+@pytest.mark.parametrize("make", [list, iter], ids=["list", "iterator"])
+def test_progress_is_told_of_meanwhile(make):
+    told = []
+
+    def progress(done, total):
+        told.append(done)
+        if done > 20:
+            raise InterruptedError
+
+    def nap(n):
+        time.sleep(0.005)
+        return n
+
+    with pytest.raises(InterruptedError):
+        parallel_map(nap, make(range(200)), executor="serial", progress=progress)
+    assert told[0] < 20
+    assert told[-1] < 200
+
+
+def test_large_items_are_not_kept_until_the_end():
+    import tracemalloc
+
+    items = (bytes([n % 256]) * 1_000_000 for n in range(60))
+    tracemalloc.start()
+    try:
+        assert parallel_map(len, items, executor="serial") == [1_000_000] * 60
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_system_exit_is_the_end_whatever_is_to_be_done_about_errors():
+    read = []
+
+    def items():
+        for n in range(8):
+            read.append(n)
+            yield n
+
+    def leave(n):
+        if n == 2:
+            sys.exit(3)
+        return n
+
+    with pytest.raises(SystemExit):
+        parallel_map(leave, items(), executor="serial", on_error="return")
+    assert read == [0, 1, 2]
 
 
 # --- what an error keeps --------------------------------------------------------------------------------

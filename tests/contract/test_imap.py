@@ -499,6 +499,21 @@ def test_asked_while_a_task_waits():
     asyncio.run(asyncio.wait_for(main(), 30))
 
 
+def test_asked_in_another_loop_while_a_task_waits_in_one_that_was_stopped():
+    shared = parallel_imap(nap, range(3), chunksize=1, max_workers=1)
+    loops = asyncio.new_event_loop(), asyncio.new_event_loop()
+    try:
+        task = loops[0].create_task(anext(shared))
+        loops[0].run_until_complete(asyncio.sleep(0.01))
+        with pytest.raises(ValueError, match="another event loop"):
+            loops[1].run_until_complete(asyncio.wait_for(anext(shared), 20))
+        assert loops[0].run_until_complete(task) == 0
+        shared.close()
+    finally:
+        for loop in loops:
+            loop.close()
+
+
 def raises_stop_async_iteration(x):
     if x == 2:
         raise StopAsyncIteration

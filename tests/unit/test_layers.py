@@ -29,6 +29,7 @@ RANKS = (
     "_drive _results _runner _streams",
     "_worker",
     "_executors _process _server",
+    "_serial",
     "_link _registry",
     "_stock",
     "_loop _standby",
