@@ -530,6 +530,10 @@ def test_a_memoryview_that_is_a_global():
     assert parallel_map(lambda _: sum(GLOBAL_VIEW), [0]) == [6]
 
 
+class Pair(ctypes.Structure):
+    _fields_ = [("one", ctypes.c_int), ("other", ctypes.c_int)]
+
+
 def shown(view):
     return view.format, view.shape, view.readonly, view.tolist(), view == view.tobytes()
 
@@ -556,7 +560,7 @@ def test_memoryviews_are_copies():
 @pytest.mark.parametrize(
     ("view", "said"),
     [
-        (memoryview((ctypes.c_int * 2)()), "native single character format"),
+        (memoryview((Pair * 2)()), "destination format must be"),
         (memoryview((ctypes.c_byte * 2 * 0)()), "zeros in shape"),
     ],
     ids=["format", "nothing in two dimensions"],
