@@ -148,21 +148,27 @@ class Intake:
         try:
             if self._source is None:
                 self._source = self._open()
-            for item in islice(self._source, most):
-                run.append(tuple(item) if self._star else item)
-                if type(item) in SIZED:
-                    self.nbytes += len(item)
-                yield run[-1]
-                if self.nbytes > HEAVY or time.perf_counter() > until:
-                    break
-            else:
-                ended = len(run) < most
+            ended = yield from self._in_turn(islice(self._source, most), run, until)
+            ended = ended and len(run) < most
         except Exception as error:
             let_pass(error)
             self.error = error.with_traceback(_traceback.below_ours(error.__traceback__))
         finally:
             self._file(run)
             self.came = len(run), ended
+
+    def _in_turn(
+        self, source: Iterator[Any], run: list[Any], until: float
+    ) -> Generator[Any, None, bool]:  # by itself: see `Drive.run`
+        """Read a run; whether all of the source."""
+        for item in source:
+            run.append(tuple(item) if self._star else item)
+            if type(item) in SIZED:
+                self.nbytes += len(item)
+            yield run[-1]
+            if self.nbytes > HEAVY or time.perf_counter() > until:
+                return False
+        return True
 
     def _file(self, run: Any) -> None:
         """Keep what has been read."""

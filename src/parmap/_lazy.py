@@ -176,16 +176,22 @@ def _refusal(how: str) -> Iterator[Any]:
     yield
 
 
-async def _fill(flow: Flow, drive: Drive) -> None:  # by itself: see `Drive.run`
+async def _fill(flow: Flow, drive: Drive) -> None:
     from . import _async
 
     flow.awaiting = asking = _async.Asking()
     try:
-        while not flow.closing and not flow.refill(drive):
-            await _async.advance(drive)
+        await _go_on(flow, drive)
     finally:
         flow.awaiting = None
         asking.end()
+
+
+async def _go_on(flow: Flow, drive: Drive) -> None:  # by itself: see `Drive.run`
+    from . import _async
+
+    while not flow.closing and not flow.refill(drive):
+        await _async.advance(drive)
 
 
 class ParallelIterator(chain[T_co]):
