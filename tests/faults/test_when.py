@@ -30,6 +30,10 @@ from parmap._plan import _call
 from . import deaths
 from .harness import most_telling, until
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 METHODS = ("forkserver", "spawn", "fork")
 WAYS = most_telling(["SIGKILL", "exit 0", "SIGSEGV", "exit 3"], 2)
 
@@ -211,6 +215,14 @@ def _raises() -> None:
     raise LookupError("no database")
 
 
+def _until_told(said: pytest.WarningsRecorder) -> Iterator[int]:
+    """As many items as it takes until others have been tried in vain, on a busy machine."""
+    for n in range(4000):
+        if n > 40 and len(said):
+            return
+        yield n
+
+
 @pytest.fixture
 def soon(monkeypatch) -> None:
     """Let a call soon try again to start workers."""
@@ -220,16 +232,8 @@ def soon(monkeypatch) -> None:
 @pytest.mark.usefixtures("soon")
 def test_a_call_goes_on_with_the_worker_that_could_be_set_up(tmp_path) -> None:
     with Pool(3, initializer=_take_licence, initargs=(str(tmp_path / "taken"),)) as pool:
-
-        def items():
-            """As many as it takes until others have been tried in vain, on a busy machine."""
-            for n in range(4000):
-                if n > 40 and len(said):
-                    return
-                yield n
-
         with pytest.warns(RuntimeWarning, match="goes on with fewer workers: .*no licence") as said:
-            results = parallel_map(_slowly, items(), executor=pool, chunksize=1)
+            results = parallel_map(_slowly, _until_told(said), executor=pool, chunksize=1)
         assert results == [*range(len(results))]
         assert len(said) == 1
         # Here warnings are errors; but nobody is there to be told.
@@ -244,15 +248,17 @@ def test_a_call_goes_on_with_the_worker_for_which_there_was_room(monkeypatch) ->
     def fork_one(*arguments):
         if not left:
             raise OSError(errno.EAGAIN, "no room")
-        left.clear()
-        return fork(*arguments)
+        child = fork(*arguments)
+        left.clear()  # not before: the clean server may have ended in another test, and another is asked
+        return child
 
     monkeypatch.setattr(_process.Server, "fork", fork_one)
     with (
         Pool(3) as pool,
-        pytest.warns(RuntimeWarning, match="goes on with fewer workers: .*no room"),
+        pytest.warns(RuntimeWarning, match="goes on with fewer workers: .*no room") as said,
     ):
-        assert parallel_map(_slowly, range(40), executor=pool, chunksize=1) == [*range(40)]
+        results = parallel_map(_slowly, _until_told(said), executor=pool, chunksize=1)
+    assert results == [*range(len(results))]
 
 
 def _take_licence(file: str) -> None:
