@@ -76,7 +76,7 @@ def reduce(
         attributes = {key: value for key, value in attributes.items() if key not in cls.__members__}
     elif _remember is not None and make is getattr(_inside, "_make_skeleton_class", None):
         make, arguments = _make, _with_more(cls, arguments)
-        attributes = _without_fixed(attributes, arguments[3])
+        attributes = _without_unsettable(attributes, arguments[3])
         if _is_typed_dict(type(cls), cls.__bases__):
             arguments = (*arguments[:2], cls.__bases__, *arguments[3:])
     told = {
@@ -157,7 +157,7 @@ def _with_more(cls: type, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     return (*arguments[:3], given, *arguments[4:])
 
 
-def _without_fixed(attributes: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+def _without_unsettable(attributes: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """Attributes without those that cannot be set, which are `given` as the class is made.
 
     A property is given as an empty one and filled later, since its functions may refer to the class.

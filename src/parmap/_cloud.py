@@ -74,9 +74,10 @@ def goes_by_value() -> bool:
 _CACHED = type(functools.lru_cache(lambda: None))
 
 
-#: What neither `pickle` nor cloudpickle carries, though it is made of what they do; of what is each thread's
-#: own, that of the thread that sends it.
+#: What cloudpickle does not carry, though it is made of what it does, or as something else; of what is each
+#: thread's own, that of the thread that sends it.
 _REDUCERS: dict[type, Callable[[Any], Any]] = {
+    memoryview: _byvalue.reduce_view,
     Struct: lambda obj: (Struct, (obj.format,)),
     _thread._local: lambda obj: (_thread._local, (), dict(vars(obj))),
 }
@@ -98,8 +99,6 @@ class _Pickler(cloudpickle.Pickler):
         if issubclass(kind, _globals.Piece):
             return obj.reduce(self)
         _check_can_travel(obj)
-        if kind is memoryview:
-            return _byvalue.reduce_view(obj)
         if kind is _CACHED and not _byvalue.importable(obj):
             return self._reduce_cached(obj)
         if kind is functools.cached_property:  # before Python 3.12 it holds a lock

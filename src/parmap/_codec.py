@@ -247,7 +247,7 @@ def pack_function(func: Callable[..., Any], *, copy: bool) -> Packed:
     except _byvalue.RAISED as error:
         let_pass(error)
         by_name = by_value = False  # to pickle it will say why
-    if by_value and not by_name:  # then `pickle` need not be asked
+    if by_value:  # then `pickle` need not be asked
         buffers = Buffers()
         data = pickled_by_value(func, buffers, home=False, what="function")
         return buffers.beside(data, copy=copy)

@@ -52,13 +52,15 @@ def run_here(
     results: list[Any] = []
     failures: list[tuple[int, Any, bool]] = []
     value: Any = None
+    arguments: Any = None
     try:
         for value in values:
+            arguments = value if star else (value,)
             try:
                 if context is None:
-                    results.append(func(*(value if star else (value,))))
+                    results.append(func(*arguments))
                 else:
-                    results.append(context.copy().run(func, *(value if star else (value,))))
+                    results.append(context.copy().run(func, *arguments))
             except BaseException as error:
                 if context is None and isinstance(error, KeyboardInterrupt):
                     raise  # Ctrl-C in the caller's own thread is no item's failure
@@ -69,7 +71,7 @@ def run_here(
         return results, failures, len(results), time.perf_counter() - began
     finally:
         # Which the frames of an error would keep, and with them itself.
-        del func, values, value, results, failures
+        del func, values, value, arguments, results, failures
 
 
 def _is_fatal(error: BaseException) -> bool:
@@ -93,7 +95,7 @@ def run_there(
     parts: list[bytes | bytearray],
     star: bool,  # noqa: FBT001 -- `submit` and `apply_async` have only positions in common
     halts: bool,  # noqa: FBT001
-    _chunk: tuple[str, int],
+    _chunk: bytes,
 ) -> tuple[Any, ...]:
     """Run a chunk in somebody else's worker, bytes in and bytes out.
 
@@ -188,6 +190,10 @@ class ChunkDrive(Drive):
     def release_worker(self, worker: int) -> None:
         """See `Drive`."""
 
+    def kill_worker(self, worker: int, overdue: int | None) -> None:  # noqa: ARG002 -- cannot be one
+        """See `Drive`: there is nothing that could be killed."""
+        self.feed(WorkerGone(time.monotonic(), worker, None, None, orderly=True))
+
     def running(self, worker: int) -> tuple[int | None, float]:  # noqa: ARG002 -- nobody can know
         """See `Drive`."""
         return None, 0.0
@@ -236,15 +242,14 @@ class FutureDrive(ChunkDrive):
         self._inbox: SimpleQueue[tuple[int, Any]] = SimpleQueue()
         self._chunks: dict[int, tuple[int, int, int, Any]] = {}  # (worker, first, stop, future)
         self._number = 0
-        self._token = os.urandom(8).hex()  # of this call
         self._listener: Callable[[], None] | None = None
 
-    def kill_worker(self, worker: int, overdue: int | None) -> None:  # noqa: ARG002 -- cannot be one
+    def kill_worker(self, worker: int, overdue: int | None) -> None:
         """See `Drive`: it cannot be killed, so it is left alone and nobody listens to it any more."""
         for number, chunk in list(self._chunks.items()):
             if chunk[0] == worker:
                 del self._chunks[number]
-        self.feed(WorkerGone(time.monotonic(), worker, None, None, orderly=True))
+        super().kill_worker(worker, overdue)
 
     def send(self, worker: int, first: int, stop: int) -> None:
         """See `Drive`."""
@@ -282,7 +287,7 @@ class FutureDrive(ChunkDrive):
             parcels, parts = _codec.bundle(values)
             function = [bytes(part) for part in self._task.parts]
             blobs = [_codec.as_bytes(part) for part in parts]
-            manner = self._star, self._halts, (self._token, self._number)
+            manner = self._star, self._halts, os.urandom(16)
             return run_there, self._task.key, function, parcels, blobs, *manner
         from functools import partial
 

@@ -131,9 +131,7 @@ class Intake:
             known = self._bulk and not self._strict and self._read + len(run) == self.total
             ended = known or len(run) < count
         except Exception as error:
-            let_pass(error)
-            # Without this very frame, which would keep what was read for as long as the error is kept.
-            self.error = error.with_traceback(_traceback.below_ours(error.__traceback__))
+            self._note(error)
         self._file(run)
         return len(run), ended
 
@@ -151,8 +149,7 @@ class Intake:
             ended = yield from self._in_turn(islice(self._source, most), run, until)
             ended = ended and len(run) < most
         except Exception as error:
-            let_pass(error)
-            self.error = error.with_traceback(_traceback.below_ours(error.__traceback__))
+            self._note(error)
         finally:
             self._file(run)
             self.came = len(run), ended
@@ -169,6 +166,12 @@ class Intake:
             if self.nbytes > HEAVY or time.perf_counter() > until:
                 return False
         return True
+
+    def _note(self, error: Exception) -> None:
+        """Keep what the input has raised."""
+        let_pass(error)
+        # Without our own frames, which would keep what was read for as long as the error is kept.
+        self.error = error.with_traceback(_traceback.below_ours(error.__traceback__))
 
     def _file(self, run: Any) -> None:
         """Keep what has been read."""

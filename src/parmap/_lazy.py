@@ -244,14 +244,14 @@ class ParallelIterator(chain[T_co]):
 
     async def __anext__(self) -> T_co:
         flow = self._flow
-        ready: Iterator[T_co] = flow.ready
-        for result in ready:
-            return result
-        while flow.awaiting is not None:  # another task asks
-            await flow.awaiting.over()
+        ready: Iterator[T_co]
+        while True:
             ready = flow.ready
             for result in ready:
                 return result
+            if flow.awaiting is None:
+                break
+            await flow.awaiting.over()  # another task asks
         drive = flow.running()
         if drive is None:
             raise StopAsyncIteration

@@ -304,14 +304,7 @@ class Link:
 
         Any thread may ask, while another one has the worker.
         """
-        if self._cell.words[AT] < 0:
-            return True
-        poller = select.poll()
-        try:
-            poller.register(self.channel.fileno(), 0)  # for its end only
-        except ValueError:
-            return True  # it is closed
-        return bool(poller.poll(0))
+        return self._cell.words[AT] < 0 or self.channel.hung_up
 
     @property
     def owes_several(self) -> bool:

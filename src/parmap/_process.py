@@ -128,13 +128,7 @@ class Server:
     @property
     def hung_up(self) -> bool:
         """Whether it has ended, though nobody may have heard it yet."""
-        poller = select.poll()
-        try:
-            poller.register(_descriptor(self._channel.sock), 0)  # for its end only
-        except OSError as error:
-            let_pass(error)
-            return True
-        return bool(poller.poll(0))
+        return self._channel.hung_up
 
     def share(self, names: set[str]) -> None:
         """Have modules of the standard library imported before workers are forked that will need them."""

@@ -7,7 +7,6 @@ from functools import partial
 
 from ._executors import ChunkDrive, run_here
 from ._plan._chunks import SLICE
-from ._plan._vocabulary import WorkerGone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,10 +76,6 @@ class SerialDrive(ChunkDrive):
         """See `Drive`."""
         if listener is not None and self._come:
             listener()
-
-    def kill_worker(self, worker: int, overdue: int | None) -> None:  # noqa: ARG002 -- cannot be one
-        """See `Drive`: it runs nothing now."""
-        self.feed(WorkerGone(time.monotonic(), worker, None, None, orderly=True))
 
     def take_back(self, worker: int, *, leave_one: bool) -> list[tuple[int, int]]:  # noqa: ARG002
         """See `Drive`: it has run all that it was sent."""

@@ -213,9 +213,8 @@ class Stock:
                     return None
             self.reap(wait=True)  # there are places that come free
         try:
-            if (
-                self.closed
-            ):  # a call goes on in it that had no worker then, so that it was forgotten
+            # If it is, a call goes on that had no worker as it was closed, so that it was forgotten.
+            if self.closed:
                 registry.remember(self)
             return self._start(number, tenant)
         finally:

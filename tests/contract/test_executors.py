@@ -144,16 +144,17 @@ def test_what_is_read_and_run_takes_turns(options):
     assert story == [f"{what} {n}" for n in range(5) for what in ("read", "run")]
 
 
+def noted(count, read):
+    """Numbers, and which of them have been read."""
+    for n in range(count):
+        read.append(n)
+        yield n
+
+
 def test_after_a_failure_nothing_more_is_read():
     read = []
-
-    def items():
-        for n in range(5):
-            read.append(n)
-            yield n
-
     with pytest.raises(ZeroDivisionError) as caught:
-        parallel_map(lambda n: 1 / (2 - n), items(), executor="serial")
+        parallel_map(lambda n: 1 / (2 - n), noted(5, read), executor="serial")
     assert caught.value.parmap_index == 2
     assert read == [0, 1, 2]
 
@@ -175,14 +176,8 @@ def test_a_failure_that_is_retried():
             raise OSError
         return n
 
-    items = (n for n in range(5))
-    assert parallel_map(func, items, executor="serial", retries=2, retry_on=(OSError,)) == [
-        0,
-        1,
-        2,
-        3,
-        4,
-    ]
+    options = {"executor": "serial", "retries": 2, "retry_on": (OSError,)}
+    assert parallel_map(func, (n for n in range(5)), **options) == [0, 1, 2, 3, 4]
     assert failed == [2, 2]
 
 
@@ -220,18 +215,13 @@ def test_large_items_are_not_kept_until_the_end():
 def test_system_exit_is_the_end_whatever_is_to_be_done_about_errors():
     read = []
 
-    def items():
-        for n in range(8):
-            read.append(n)
-            yield n
-
     def leave(n):
         if n == 2:
             sys.exit(3)
         return n
 
     with pytest.raises(SystemExit):
-        parallel_map(leave, items(), executor="serial", on_error="return")
+        parallel_map(leave, noted(8, read), executor="serial", on_error="return")
     assert read == [0, 1, 2]
 
 
